@@ -1,0 +1,1 @@
+"""States, jumps, information, path measures, anomaly and maps."""

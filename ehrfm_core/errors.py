@@ -1,0 +1,9 @@
+"""The one exception that reaches a user."""
+
+
+class UserError(Exception):
+    """A mistake in the user's input, told in one sentence.
+
+    The message names the file, table, column and count concerned and the way out. The command line
+    prints it and exits with status 1; the dashboard shows it in place of the page.
+    """

@@ -1,0 +1,1 @@
+"""Probes, baselines, metrics, intervals, transfer and associations."""

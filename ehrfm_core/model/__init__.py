@@ -1,0 +1,1 @@
+"""Sizes, pretraining and checkpoints."""

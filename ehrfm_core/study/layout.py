@@ -1,0 +1,116 @@
+"""Where the files of a study lie and which columns they hold.
+
+This is the contract between the stages, the command line and the dashboard: paths are relative to
+the study's folder, columns are checked whenever a file is written or read.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ehrfm_core.outcomes import OUTCOMES
+
+FORMAT_VERSION = 1
+MANIFEST = "study.json"
+TOKENIZER = "tokenizer.json"
+MODEL = "model"
+MAPS = "results/maps.json"
+LOG = "log.jsonl"
+STAGES = ("tokenize", "pretrain", "embed", "evaluate")
+
+Schema = dict[str, pl.DataType]
+
+_ID: Schema = {"hospitalization_id": pl.String()}
+
+SITE_FILES: dict[str, Schema] = {
+    "stays": _ID
+    | {
+        "patient_id": pl.String(),
+        "split": pl.String(),  # train, tuning, test
+        "age": pl.Float64(),  # years at admission
+        "sex": pl.String(),
+        "race": pl.String(),
+        "ethnicity": pl.String(),
+        "los_hours": pl.Float64(),
+        "n_tokens": pl.Int64(),  # tokens in the window, static prefix included
+        "death": pl.Boolean(),
+        "long_los": pl.Boolean(),
+        "icu": pl.Boolean(),  # ever in this stay
+        "imv": pl.Boolean(),
+        "icu_24h": pl.Boolean(),  # already within the window
+        "imv_24h": pl.Boolean(),
+    },
+    "timelines": _ID | {"tokens": pl.List(pl.Int32()), "minutes": pl.List(pl.Float32())},
+    "states": _ID,  # and `state`, a float array whose width is the model's hidden size
+    "dynamics": _ID
+    | {
+        "path_length": pl.Float64(),  # the paper's: every jump of the window, static prefix included
+        "max_jump": pl.Float64(),
+        "mean_jump": pl.Float64(),
+        "displacement": pl.Float64(),
+        "tortuosity": pl.Float64(),
+        "speed_per_hour": pl.Float64(),
+        "mean_information": pl.Float64(),  # nats
+        "anomaly_score": pl.Float64(),
+        "outlier": pl.Boolean(),
+        "event_path_length": pl.Float64(),  # the same two without the static prefix
+        "event_max_jump": pl.Float64(),
+        "max_jump_minute": pl.Float64(),  # when the largest event jump happened; null without events
+    },
+    "paths": _ID
+    | {
+        "hour": pl.Int32(),  # 0 … window
+        "umap_x": pl.Float32(),
+        "umap_y": pl.Float32(),
+        "pca_x": pl.Float32(),
+        "pca_y": pl.Float32(),
+    }
+    | {f"risk_{name}": pl.Float32() for name in OUTCOMES},  # null where the stay does not count
+    "jumps": _ID | {"jump": pl.List(pl.Float32()), "information": pl.List(pl.Float32())},  # first: 0 and null
+}
+
+_ARM: Schema = {
+    "model": pl.String(),  # probe, baseline_token_counts, …
+    "arm": pl.String(),  # in_distribution, zero_shot, adapted
+    "train_site": pl.String(),
+    "test_site": pl.String(),
+    "adapt_method": pl.String(),  # none, refit
+    "adapt_fraction": pl.Float64(),
+    "repeat": pl.Int32(),
+    "outcome": pl.String(),
+}
+
+RESULT_FILES: dict[str, Schema] = {
+    "metrics": _ARM
+    | {
+        "subgroup": pl.String(),
+        "metric": pl.String(),  # roc_auc, average_precision, brier
+        "estimate": pl.Float64(),
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
+    },
+    "predictions": _ID | _ARM | {"label": pl.Boolean(), "probability": pl.Float64()},
+    "associations": {
+        "site": pl.String(),
+        "outcome": pl.String(),
+        "feature": pl.String(),  # path_length, max_jump, anomaly_score
+        "adjustment": pl.String(),  # unadjusted, joint, joint_tokens_age_sex
+        "coefficient": pl.Float64(),  # log-odds per 1 SD
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
+        "p_value": pl.Float64(),
+        "n": pl.Int64(),
+    },
+}
+
+
+def site_file(site: str, name: str) -> str:
+    """Relative path of a site's file, e.g. `sites/mimic/stays.parquet`."""
+    return f"sites/{site}/{name}.parquet"
+
+
+def result_file(name: str) -> str:
+    """Relative path of a result file, e.g. `results/metrics.parquet`."""
+    return f"results/{name}.parquet"

@@ -1,0 +1,74 @@
+"""`study.json`: what a study is, how it was made, and the hash of every file, stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ehrfm_core.errors import UserError
+from ehrfm_core.study.files import read_json, write_json
+from ehrfm_core.study.layout import FORMAT_VERSION, MANIFEST
+
+
+@dataclass
+class Stage:
+    """One finished stage.
+
+    `fingerprint` covers its settings and inputs, `files` maps each file written to its sha256,
+    `notes` are sentences a reader of the results must know, `summary` holds its key figures.
+    """
+
+    fingerprint: str
+    settings: dict[str, Any]
+    files: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Manifest:
+    """The content of `study.json`."""
+
+    source: str
+    sites: list[str]
+    synthetic: bool = False
+    packages: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, Stage] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def notes(self) -> list[str]:
+        """Every note of every stage, in order."""
+        return [note for stage in self.stages.values() for note in stage.notes]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `study.json` into the study's folder."""
+    value = asdict(manifest)
+    write_json(folder / MANIFEST, {"format_version": value.pop("format_version")} | value)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `study.json`.
+
+    Raises UserError where the file is missing, broken, or of another format version.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(
+            f"{folder} is not a study: it holds no {MANIFEST}. Give a new or empty folder to make one, "
+            "or the folder of a study."
+        )
+    value = read_json(path)
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}: make the study "
+            "again with `python -m train study`, or open it with the version that wrote it."
+        )
+    try:
+        stages = {name: Stage(**stage) for name, stage in value.pop("stages").items()}
+        return Manifest(**value, stages=stages)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a complete manifest ({error}); make the study again.") from None

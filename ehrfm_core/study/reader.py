@@ -1,0 +1,129 @@
+"""Read a study: every file checked against the contract, every error one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ehrfm_core.errors import UserError
+from ehrfm_core.study.files import fingerprint, read_json
+from ehrfm_core.study.layout import (
+    MANIFEST,
+    MAPS,
+    RESULT_FILES,
+    SITE_FILES,
+    TOKENIZER,
+    Schema,
+    result_file,
+    site_file,
+)
+from ehrfm_core.study.manifest import Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study opened for reading. Frames are read when asked for and never joined by position."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def sites(self) -> list[str]:
+        """Names of the sites, source first."""
+        rest = [site for site in self.manifest.sites if site != self.source]
+        return [self.source, *rest]
+
+    @property
+    def source(self) -> str:
+        """The site whose training split everything was fitted on."""
+        return self.manifest.source
+
+    @property
+    def digest(self) -> str:
+        """First ten hex digits over all file hashes: names this version of the study (cache keys)."""
+        files = {path: sha for stage in self.manifest.stages.values() for path, sha in stage.files.items()}
+        return fingerprint(files)[:10]
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage (tokenize, pretrain, embed, evaluate) has finished."""
+        return stage in self.manifest.stages
+
+    def site_table(self, site: str, name: str) -> pl.DataFrame:
+        """A site's table: stays, timelines, states, dynamics, paths or jumps (see layout.SITE_FILES)."""
+        if site not in self.manifest.sites:
+            raise UserError(
+                f"Study {self.name} has no site {site!r}; it has {', '.join(self.manifest.sites)}."
+            )
+        return self._read(site_file(site, name), SITE_FILES[name])
+
+    def result(self, name: str) -> pl.DataFrame:
+        """A result table: metrics, predictions or associations (see layout.RESULT_FILES)."""
+        return self._read(result_file(name), RESULT_FILES[name])
+
+    def states(self, site: str) -> tuple[list[str], np.ndarray]:
+        """Ids (n) and 24 h representations (n × hidden size, float32) of a site, in the same order."""
+        frame = self.site_table(site, "states")
+        return frame["hospitalization_id"].to_list(), frame["state"].to_numpy()
+
+    def tokenizer(self) -> dict[str, Any]:
+        """The content of `tokenizer.json`."""
+        return read_json(self.folder / TOKENIZER)
+
+    def maps(self) -> dict[str, Any]:
+        """Axis ranges, parameters and quality of the two maps (`results/maps.json`)."""
+        return read_json(self.folder / MAPS)
+
+    def _read(self, relative: str, schema: Schema) -> pl.DataFrame:
+        path = self.folder / relative
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing: the stage that writes it has not run. "
+                f"Run `python -m train study {self.folder}` again."
+            )
+        try:
+            frame = pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(
+                f"{path} is not readable as parquet ({str(error)[:80]}); make the study again."
+            ) from None
+        wrong = [column for column, dtype in schema.items() if frame.schema.get(column) != dtype]
+        if wrong:
+            raise UserError(
+                f"{path}: column {wrong[0]!r} is missing or has another type; make the study again."
+            )
+        return frame
+
+
+def open_study(folder: Path | str) -> Study:
+    """Open the study in `folder`; a UserError says what is wrong with it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist or is not a folder.")
+    return Study(folder, read_manifest(folder))
+
+
+def list_studies(folder: Path | str) -> dict[str, Study | UserError]:
+    """Every study directly inside `folder` (or `folder` itself), by name; broken ones as their error."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist or is not a folder: --studies needs a folder of studies.")
+    if (folder / MANIFEST).is_file():
+        candidates = [folder]
+    else:
+        candidates = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    found: dict[str, Study | UserError] = {}
+    for candidate in candidates:
+        try:
+            found[candidate.name] = open_study(candidate)
+        except UserError as error:
+            found[candidate.name] = error
+    return found

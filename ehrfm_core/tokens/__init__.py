@@ -1,0 +1,1 @@
+"""Quantile bins, vocabulary and timelines: the paper's category–value tokens."""
