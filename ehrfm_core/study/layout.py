@@ -15,12 +15,21 @@ MANIFEST = "study.json"
 TOKENIZER = "tokenizer.json"
 MODEL = "model"
 MAPS = "results/maps.json"
+PROBES = "results/probes.json"
 LOG = "log.jsonl"
 STAGES = ("tokenize", "pretrain", "embed", "evaluate")
 
 Schema = dict[str, pl.DataType]
 
 _ID: Schema = {"hospitalization_id": pl.String()}
+
+_COORDINATES: Schema = {
+    "hour": pl.Int32(),  # 0 … window
+    "umap_x": pl.Float32(),
+    "umap_y": pl.Float32(),
+    "pca_x": pl.Float32(),
+    "pca_y": pl.Float32(),
+}
 
 SITE_FILES: dict[str, Schema] = {
     "stays": _ID
@@ -57,15 +66,10 @@ SITE_FILES: dict[str, Schema] = {
         "event_max_jump": pl.Float64(),
         "max_jump_minute": pl.Float64(),  # when the largest event jump happened; null without events
     },
-    "paths": _ID
-    | {
-        "hour": pl.Int32(),  # 0 … window
-        "umap_x": pl.Float32(),
-        "umap_y": pl.Float32(),
-        "pca_x": pl.Float32(),
-        "pca_y": pl.Float32(),
-    }
-    | {f"risk_{name}": pl.Float32() for name in OUTCOMES},  # null where the stay does not count
+    # what `paths` is made of once there are probes: the same rows with `state`, R at that hour
+    "hourly": _ID | _COORDINATES,
+    "paths": _ID | _COORDINATES | {f"risk_{name}": pl.Float32() for name in OUTCOMES},
+    # risks are null where the stay does not count for the outcome or there is no probe
     "jumps": _ID | {"jump": pl.List(pl.Float32()), "information": pl.List(pl.Float32())},  # first: 0 and null
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from ehrfm_core.tokens.vocabulary import AGE_POSITION, family, is_bin
+from ehrfm_core.tokens.vocabulary import AGE_POSITION, ANSWER_FAMILY, family, is_bin
 
 
 def token_table(vocabulary: dict[str, int]) -> pl.DataFrame:
@@ -28,8 +28,8 @@ def decode(tokens: list[int], minutes: list[float], vocabulary: dict[str, int]) 
     """One row a token of one timeline, with what it stands for.
 
     Columns: position (from 0), minute (since the stay's start), token, family, name, bin and event.
-    A value token carries the family and name of the category before it; `event` numbers the events,
-    so that a category and its value token share it.
+    A value or answer token carries the family and name of the category before it; `event` numbers the
+    events, so that a category and its value share it.
 
     >>> vocabulary = {"TL_START": 0, "Q7": 1, "lab/potassium": 2}
     >>> decode([0, 2, 1], [0.0, 30.0, 30.0], vocabulary).select("token", "name", "bin", "event").rows()
@@ -43,7 +43,7 @@ def decode(tokens: list[int], minutes: list[float], vocabulary: dict[str, int]) 
     ).with_row_index("position")
     frame = frame.join(token_table(vocabulary), on="token_id", how="left", maintain_order="left")
     is_age = (pl.col("position") == AGE_POSITION) & pl.col("bin").is_not_null()
-    follows = pl.col("bin").is_not_null() & ~is_age
+    follows = (pl.col("bin").is_not_null() | (pl.col("family") == ANSWER_FAMILY)) & ~is_age
     carried = [
         pl.when(is_age).then(pl.lit("age")).when(~follows).then(pl.col(column)).forward_fill().alias(column)
         for column in ("family", "name")

@@ -11,6 +11,7 @@ SPECIAL = (PAD, UNK, TRUNC, START, END)
 PREFIX_FAMILIES = ("race", "ethnicity", "sex", "age", "admission")
 AGE_POSITION = 1 + PREFIX_FAMILIES.index("age")  # the age decile stands without a category token
 SUFFIX_FAMILY = "discharge"
+ANSWER_FAMILY = "answer"  # follows its assessment as a value token would
 
 FAMILY_LABELS = {
     "race": "Race",
@@ -23,6 +24,7 @@ FAMILY_LABELS = {
     "vital": "Vitals",
     "medication": "Continuous medications",
     "assessment": "Assessments",
+    "answer": "Assessment answers",
     "respiratory": "Respiratory support",
     "position": "Position",
     "discharge": "Discharge",

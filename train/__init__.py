@@ -1,0 +1,1 @@
+"""The command line: `python -m train --help`. Thin: everything it calls is in `ehrfm_core`."""

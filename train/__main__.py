@@ -1,0 +1,216 @@
+"""`python -m train`: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from ehrfm_core.errors import UserError
+from train.progress import peak_memory_gb, say
+
+SIZES = ("tiny", "small", "medium", "1b")
+N_BOOTSTRAP = 1000
+
+STORY = """\
+From the CLIF tables of one or more hospitals to a study that the dashboard opens.
+
+  python -m train import mimic-demo demo                   100 open patients in CLIF, to try it on
+  python -m train study studies/demo --site mimic=demo     tokenize, pretrain, embed, evaluate
+  streamlit run dashboard/app.py -- --studies studies      look at it
+"""
+
+STUDY_STORY = """\
+Runs tokenize, pretrain, embed and evaluate, and writes the study. A finished stage whose inputs and settings
+have not changed is not run again, so an interrupted run goes on where it stopped. The first site is the
+source (or the one --source names): tokenizer, model, probes, forest and maps are fitted on its training
+split alone. With a second site the transfer results appear as well.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python -m train", description=STORY, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    fetch = commands.add_parser(
+        "import",
+        help="open data into CLIF",
+        description="Write the open MIMIC-IV demo (275 stays of 100 patients, ODbL 1.0) as CLIF 2.1 tables.",
+    )
+    fetch.add_argument("collection", choices=["mimic-demo"])
+    fetch.add_argument("out", type=Path, metavar="OUT", help="new or empty folder for the tables")
+
+    study = commands.add_parser(
+        "study",
+        help="the whole way",
+        description=STUDY_STORY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tokenize = commands.add_parser("tokenize", help="stage 1 alone: CLIF tables to timelines of tokens")
+    for command in (study, tokenize):
+        _study_argument(command)
+        command.add_argument(
+            "--site",
+            action="append",
+            required=True,
+            metavar="NAME=DIR",
+            help="a hospital: its name and the folder of its CLIF tables; may be repeated",
+        )
+        command.add_argument("--source", metavar="NAME", help="the site everything is fitted on (first one)")
+        command.add_argument(
+            "--synthetic", action="store_true", help="the data are synthetic: every screen says so"
+        )
+    pretrain = commands.add_parser("pretrain", help="stage 2 alone: train the model on the source's stays")
+    embed = commands.add_parser("embed", help="stage 3 alone: states, jumps, anomaly and maps")
+    evaluate = commands.add_parser("evaluate", help="stage 4 alone: probes, metrics, associations, risks")
+    for command in (pretrain, embed, evaluate):
+        _study_argument(command)
+    for command in (study, pretrain):
+        command.add_argument(
+            "--size",
+            choices=SIZES,
+            default="tiny",
+            help="tiny ≈ 1 M parameters, small ≈ 6 M, medium 67 M, 1b",
+        )
+        command.add_argument(
+            "--steps", type=_positive, metavar="N", help="stop after N training steps (default: by size)"
+        )
+    for command in (study, pretrain, embed, evaluate):
+        command.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+    for command in (study, pretrain, embed):
+        command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    for command in (study, evaluate):
+        command.add_argument(
+            "--bootstrap",
+            type=_positive,
+            default=N_BOOTSTRAP,
+            metavar="N",
+            help=f"replicates behind each interval ({N_BOOTSTRAP})",
+        )
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status (0 done, 1 the input is at fault, 130 interrupted)."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.command == "import":
+            _import(options)
+        else:
+            _study(options)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        name = f" ({error.filename})" if error.filename else ""
+        print(f"Error: {error.strerror or error}{name}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _import(options: argparse.Namespace) -> None:
+    from ehrfm_core.sources.mimic_demo import import_mimic_demo
+
+    rows = import_mimic_demo(options.out)
+    for name, count in rows.items():
+        say(f"  {name:<45} {count:>8,} rows")
+    say(
+        f"Wrote {len(rows)} tables to {options.out}. The data are under the Open Database License 1.0: name "
+        "MIMIC-IV Clinical Database Demo 2.2 (Johnson et al., PhysioNet 2023, doi 10.13026/dp1f-ex47)."
+    )
+
+
+def _study(options: argparse.Namespace) -> None:
+    from ehrfm_core.study.manifest import read_manifest
+    from ehrfm_core.study.writer import create_or_open
+
+    folder: Path = options.study
+    ran = False
+    if options.command in ("study", "tokenize"):
+        sites = _sites(options.site)
+        source = options.source or next(iter(sites))
+        if source not in sites:
+            raise UserError(f"--source {source} is none of the sites {', '.join(sites)}.")
+        from ehrfm_core.clif.tables import check_directory
+        from train.tokenize import tokenize
+
+        for path in sites.values():
+            check_directory(path)  # before anything is written
+        manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=options.synthetic)
+        ran |= tokenize(folder, manifest, sites)
+    else:
+        manifest = read_manifest(folder)
+    if options.command in ("study", "pretrain"):
+        _quiet_transformers()
+        from ehrfm_core.model.pretrain import PretrainSettings
+        from train.pretrain import pretrain
+
+        settings = PretrainSettings(size=options.size, seed=options.seed, steps=options.steps)
+        ran |= pretrain(folder, manifest, settings, device=_device(options.device))
+    if options.command in ("study", "embed"):
+        _quiet_transformers()
+        from train.embed import embed
+
+        ran |= embed(folder, manifest, seed=options.seed, device=_device(options.device))
+    if options.command in ("study", "evaluate"):
+        from train.evaluate import evaluate
+
+        ran |= evaluate(folder, manifest, seed=options.seed, n_bootstrap=options.bootstrap)
+    if options.command == "study":
+        if ran:
+            say(f"Study {folder} is complete. Peak memory {peak_memory_gb():.2f} GB.")
+        else:
+            say(f"Study {folder} is complete and up to date: nothing was run.")
+        say(f"Open it: streamlit run dashboard/app.py -- --studies {folder.parent}")
+
+
+def _study_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", type=Path, metavar="STUDY", help="the study's folder")
+
+
+def _sites(values: list[str]) -> dict[str, Path]:
+    sites: dict[str, Path] = {}
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--site {value!r} is not of the form NAME=DIR.")
+        if name in sites:
+            raise UserError(f"Two sites are called {name!r}; give every --site a name of its own.")
+        sites[name] = Path(folder)
+    return sites
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _device(wanted: str | None) -> str:
+    import torch
+
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UserError("--device cuda: this machine has no GPU that torch can use; leave --device out.")
+    return wanted or ("cuda" if available else "cpu")
+
+
+def _quiet_transformers() -> None:
+    """No download, no chatter: the model is made here."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

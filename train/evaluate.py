@@ -1,0 +1,97 @@
+"""Stage 4: states and outcomes → probes, metrics with intervals, associations and risk over time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ehrfm_core import __version__
+from ehrfm_core.clif.tables import ID
+from ehrfm_core.evaluation.evaluate import SiteData
+from ehrfm_core.evaluation.evaluate import evaluate as fit
+from ehrfm_core.evaluation.probes import Probe
+from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.study.files import write_json, write_table
+from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file
+from ehrfm_core.study.manifest import Manifest
+from ehrfm_core.study.reader import Study, open_study
+from ehrfm_core.study.writer import StageResult, inputs_of
+from ehrfm_core.tokens.tokenizer import Tokenizer
+from ehrfm_core.tokens.window import cut_window
+from train.progress import progress_bar
+from train.stages import run_stage
+
+
+def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -> bool:
+    """Run the stage: probes are fitted on the source's training split, then used everywhere."""
+    settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__}
+
+    def work() -> StageResult:
+        study = open_study(folder)
+        tokenizer = Tokenizer.from_json(study.tokenizer())
+        with progress_bar("evaluate", " fits") as progress:
+            found = fit(
+                [_site_data(study, site, tokenizer) for site in study.sites],
+                source=manifest.source,
+                vocabulary_size=len(tokenizer.vocabulary),
+                seed=seed,
+                n_bootstrap=n_bootstrap,
+                progress=lambda done, total: progress(done, total, ""),
+            )
+        result = StageResult([PROBES], list(found.notes))
+        write_json(folder / PROBES, {name: probe.to_json() for name, probe in found.probes.items()})
+        for name in RESULT_FILES:
+            write_table(folder / result_file(name), getattr(found, name), RESULT_FILES[name])
+            result.files.append(result_file(name))
+        for site in study.sites:
+            paths = _with_risks(study, site, found.probes)
+            write_table(folder / site_file(site, "paths"), paths, SITE_FILES["paths"])
+            result.files.append(site_file(site, "paths"))
+        if len(study.sites) == 1:
+            result.notes.append(
+                "One site only: there is nothing to transfer to. Run the study again with a second "
+                "--site NAME=DIR for the zero-shot and adapted results."
+            )
+        return result
+
+    inputs = inputs_of(manifest, "evaluate")
+    return run_stage(folder, manifest, "evaluate", settings=settings, inputs=inputs, work=work)
+
+
+def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
+    ids, states = study.states(site)
+    window = cut_window(
+        study.site_table(site, "timelines"),
+        tokenizer.vocabulary,
+        hours=tokenizer.settings.window_hours,
+        max_tokens=tokenizer.settings.max_tokens,
+    )
+    return SiteData(
+        name=site,
+        stays=study.site_table(site, "stays"),
+        state_ids=ids,
+        states=states,
+        dynamics=study.site_table(site, "dynamics"),
+        windows=window.select(ID, "tokens"),
+    )
+
+
+def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFrame:
+    """Coordinates and the risk of every outcome at every hour; null for stays that do not count."""
+    hourly = study.site_table(site, "hourly")
+    states = hourly["state"].to_numpy()
+    counts = study.site_table(site, "stays").select(
+        ID, *(outcome.counts().alias(f"counts_{name}") for name, outcome in OUTCOMES.items())
+    )
+    frame = hourly.drop("state").join(counts, on=ID, how="left", maintain_order="left")
+    empty = np.full(len(states), np.nan)
+    risks = [
+        pl.Series(f"risk_{name}", probes[name].probability(states) if name in probes else empty)
+        for name in OUTCOMES
+    ]
+    return frame.with_columns(risks).with_columns(
+        pl.when(pl.col(f"counts_{name}")).then(pl.col(f"risk_{name}").fill_nan(None)).alias(f"risk_{name}")
+        for name in OUTCOMES
+    )

@@ -1,0 +1,44 @@
+"""Progress on the terminal: rate and remaining time, and the peak memory of the process."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+Progress = Callable[[int, int, str], None]
+
+
+@contextmanager
+def progress_bar(title: str, unit: str) -> Iterator[Progress]:
+    """Yield a function (done, total, note) that draws a bar with rate and remaining time.
+
+    A terminal is redrawn often; a log file gets a line every ten seconds at most.
+    """
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    bar = tqdm(desc=title, unit=unit, unit_scale=True, mininterval=interval, maxinterval=60, leave=True)
+
+    def update(done: int, total: int, note: str = "") -> None:
+        bar.total = total
+        if note:
+            bar.set_postfix_str(note, refresh=False)
+        bar.update(done - bar.n)
+
+    try:
+        yield update
+    finally:
+        bar.close()
+
+
+def say(text: str) -> None:
+    """Print a line for the user, at once."""
+    print(text, flush=True)
+
+
+def peak_memory_gb() -> float:
+    """Peak resident memory of this process in GB (10⁹ bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9

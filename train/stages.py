@@ -1,0 +1,42 @@
+"""Run a stage of a study unless it is finished, and say so either way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ehrfm_core.study.manifest import Manifest
+from ehrfm_core.study.writer import StageResult, finish, is_current
+from train.progress import peak_memory_gb, say
+
+
+def run_stage(
+    folder: Path,
+    manifest: Manifest,
+    stage: str,
+    *,
+    settings: dict[str, Any],
+    inputs: Any,
+    work: Callable[[], StageResult],
+) -> bool:
+    """Run `work` and record it, unless nothing has changed; return whether it ran."""
+    if is_current(folder, manifest, stage, settings, inputs):
+        say(f"{stage}: nothing to do, finished with the same inputs and settings.")
+        return False
+    say(f"{stage}: running …")
+    begun = time.monotonic()
+    result = work()
+    seconds = round(time.monotonic() - begun, 1)
+    run = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "peak_memory_gb": round(peak_memory_gb(), 2),
+    }
+    finish(folder, manifest, stage, settings, inputs, result, run=run)
+    for note in result.notes:
+        say(f"  note: {note}")
+    say(f"{stage}: done in {seconds:.0f} s, {len(result.files)} files, peak {run['peak_memory_gb']} GB.")
+    return True

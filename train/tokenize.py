@@ -1,0 +1,121 @@
+"""Stage 1: CLIF tables → stays, timelines and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ehrfm_core import __version__
+from ehrfm_core.clif.events import scan_events
+from ehrfm_core.clif.tables import ID, TABLES, check_directory
+from ehrfm_core.cohort import SOURCE_SPLIT, TARGET_SPLIT, add_split, read_stays
+from ehrfm_core.errors import UserError
+from ehrfm_core.study.files import sha256, write_json, write_table
+from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, site_file
+from ehrfm_core.study.manifest import Manifest
+from ehrfm_core.study.writer import StageResult
+from ehrfm_core.tokens.decode import token_table
+from ehrfm_core.tokens.timelines import build_timelines
+from ehrfm_core.tokens.tokenizer import Tokenizer, TokenSettings, fit_tokenizer
+from ehrfm_core.tokens.window import cut_window
+from train.stages import run_stage
+
+
+def tokenize(folder: Path, manifest: Manifest, sites: Mapping[str, Path]) -> bool:
+    """Run the stage: the tokenizer is fitted on the source, then used for every site."""
+    token_settings = TokenSettings()
+    settings = asdict(token_settings) | {
+        "source": manifest.source,
+        "source_split": asdict(SOURCE_SPLIT),
+        "target_split": asdict(TARGET_SPLIT),
+        "version": __version__,
+    }
+    tables = {site: check_directory(path) for site, path in sites.items()}
+    inputs = {
+        site: {name: sha256(path / TABLES[name].file) for name in tables[site]}
+        for site, path in sites.items()
+    }
+
+    def work() -> StageResult:
+        result = StageResult(files=[TOKENIZER], summary={"sites": {}})
+        tokenizer: Tokenizer | None = None
+        for site in sorted(sites, key=lambda name: name != manifest.source):
+            fractions = SOURCE_SPLIT if site == manifest.source else TARGET_SPLIT
+            try:
+                stays, cohort_notes = read_stays(sites[site], tables[site])
+                stays = add_split(stays, fractions)
+                events, event_notes = scan_events(sites[site], tables[site])
+                if tokenizer is None:
+                    tokenizer = fit_tokenizer(stays, events, token_settings)
+                    write_json(folder / TOKENIZER, tokenizer.to_json())
+                built = build_timelines(stays, events, tokenizer)
+            except pl.exceptions.PolarsError as error:
+                raise UserError(f"{sites[site]}: a table cannot be read ({str(error)[:120]}).") from error
+            window = cut_window(
+                built.frame,
+                tokenizer.vocabulary,
+                hours=token_settings.window_hours,
+                max_tokens=token_settings.max_tokens,
+            )
+            stays = stays.join(
+                window.select(ID, pl.col("tokens").list.len().cast(pl.Int64).alias("n_tokens")), on=ID
+            ).sort(ID)
+            columns = list(SITE_FILES["stays"])
+            write_table(folder / site_file(site, "stays"), stays.select(columns), SITE_FILES["stays"])
+            write_table(folder / site_file(site, "timelines"), built.frame, SITE_FILES["timelines"])
+            result.files += [site_file(site, "stays"), site_file(site, "timelines")]
+            summary = _summary(stays, window, tokenizer) | {
+                "n_events": built.n_events,
+                "unknown_events": int(built.unknown["n"].sum()),
+                "unknown_codes": dict(built.unknown.head(20).iter_rows()),
+            }
+            result.summary["sites"][site] = summary
+            notes = cohort_notes + event_notes + _token_notes(summary, token_settings)
+            result.notes += [f"{site}: {note}" for note in notes]
+        assert tokenizer is not None
+        result.summary["vocabulary_size"] = len(tokenizer.vocabulary)
+        return result
+
+    return run_stage(folder, manifest, "tokenize", settings=settings, inputs=inputs, work=work)
+
+
+def _summary(stays: pl.DataFrame, window: pl.DataFrame, tokenizer: Tokenizer) -> dict[str, Any]:
+    families = (
+        window.select(pl.col("tokens").explode().alias("token_id"))
+        .join(token_table(tokenizer.vocabulary).filter(pl.col("bin").is_null()), on="token_id")
+        .group_by("family")
+        .agg((pl.len() / window.height).round(2).alias("mean"))
+        .sort("mean", "family", descending=[True, False])
+    )
+    n_tokens = stays["n_tokens"]
+    return {
+        "n_stays": stays.height,
+        "n_patients": stays["patient_id"].n_unique(),
+        "splits": dict(stays["split"].value_counts().sort("split").iter_rows()),
+        "mean_tokens": round(float(n_tokens.mean()), 1),  # type: ignore[arg-type]
+        "median_tokens": float(n_tokens.median()),  # type: ignore[arg-type]
+        "max_tokens": int(n_tokens.max()),  # type: ignore[arg-type]
+        "truncated_stays": int((n_tokens >= tokenizer.settings.max_tokens).sum()),
+        "families": dict(families.iter_rows()),
+    }
+
+
+def _token_notes(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
+    notes = []
+    if summary["truncated_stays"]:
+        notes.append(
+            f"{summary['truncated_stays']} stays have more than {settings.max_tokens} tokens in the first "
+            f"{settings.window_hours:g} h; theirs end in TRUNC."
+        )
+    if summary["unknown_events"]:
+        share = summary["unknown_events"] / summary["n_events"]
+        codes = ", ".join(list(summary["unknown_codes"])[:3])
+        notes.append(
+            f"{summary['unknown_events']} events ({share:.1%}) have codes that the source's training split "
+            f"lacks; they became UNK (most often {codes})."
+        )
+    return notes
