@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import LlamaForCausalLM
 
 from ehrfm_core.errors import UserError
@@ -29,7 +30,7 @@ def load(folder: Path, *, device: str = "cpu") -> LlamaForCausalLM:
         )
     try:
         model = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:100]
         raise UserError(f"The checkpoint in {folder} is not readable ({reason}); train it again.") from None
     model.to(device)  # type: ignore[arg-type]

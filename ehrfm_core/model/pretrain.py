@@ -34,7 +34,8 @@ class PretrainSettings:
     weight_decay: float = 0.1
     warmup_share: float = 0.05
     clip_norm: float = 1.0
-    evaluations: int = 12  # times the tuning loss is looked at
+    evaluations: int = 12  # times the tuning loss is looked at,
+    steps_between: int = 20  # but not more often than this
     patience: int = 4  # evaluations without improvement before stopping
 
 
@@ -84,7 +85,7 @@ def pretrain(
     )
     warmup = max(1, int(total * settings.warmup_share))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warmup, total))
-    every = max(1, total // settings.evaluations)
+    every = max(settings.steps_between, total // settings.evaluations)
     result = Pretrained(model, sum(p.numel() for p in model.parameters()), 0, 0, 0.0, None)
     best: dict[str, Any] = {}
     worse, train_loss = 0, 0.0

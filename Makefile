@@ -1,0 +1,47 @@
+# `make demo` opens the dashboard on the bundled study, `make test` checks everything.
+# Both make the environment in .venv first; neither needs more than Python 3.11 and make.
+
+PYTHON ?= python3
+PORT ?= 8501
+STUDIES ?= data_samples/studies
+BIN := .venv/bin
+
+.PHONY: demo test environment test-environment lint check-python clean
+
+demo: environment
+	@echo "Opening the dashboard on $(STUDIES): http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
+	@$(BIN)/streamlit run dashboard/app.py --server.port $(PORT) -- --studies $(STUDIES)
+
+test: test-environment lint
+	@echo "Running the tests …"
+	@$(BIN)/python -m pytest -q --durations=15
+
+lint: test-environment
+	@echo "Checking style (ruff) and types (mypy) …"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+environment: .venv/.installed
+test-environment: .venv/.installed-dev
+
+check-python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11"; exit 1; }
+
+.venv/bin/python: | check-python
+	@echo "Making the environment in .venv …"
+	@$(PYTHON) -m venv .venv
+
+.venv/.installed: requirements.txt | .venv/bin/python
+	@echo "Installing requirements.txt (a few minutes the first time) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements.txt requirements-dev.txt | .venv/bin/python
+	@echo "Installing requirements-dev.txt (a few minutes the first time) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch .venv/.installed $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,71 @@
+"""A probe or baseline fitted on the stays of one training split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ehrfm_core.evaluation.baselines import Encoder, encoders
+from ehrfm_core.evaluation.probes import Probe, fit_probe
+from ehrfm_core.evaluation.sites import Stays
+from ehrfm_core.outcomes import Outcome
+
+FEWEST_EVENTS_TO_FIT = 2
+
+MODEL_LABELS = {
+    "probe": "the foundation model",
+    "baseline_token_counts": "a count of each token",
+    "baseline_n_tokens": "the number of tokens alone",
+    "baseline_age_sex": "age and sex alone",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted model: how it turns stays into features, and the regression on these."""
+
+    name: str
+    encode: Encoder
+    probe: Probe
+
+    def probability(self, stays: Stays) -> np.ndarray:
+        """Probability of the event, one a stay."""
+        return self.probe.probability(self.encode(stays))
+
+
+def fit_models(
+    training: Stays, outcome: Outcome, *, vocabulary_size: int
+) -> tuple[dict[str, Model], list[str]]:
+    """Fit the probe and every baseline on the same stays, those of `training` that count.
+
+    Empty, with one note, where fewer than two of these stays have the event, or fewer than two do not.
+    """
+    counting = training.counting(outcome)
+    labels = counting.labels(outcome)
+    events, others = int(labels.sum()), int((~labels).sum())
+    if min(events, others) < FEWEST_EVENTS_TO_FIT:
+        return {}, [_no_fit(counting, outcome, events)]
+    models, notes = {}, []
+    for name, encode in encoders(counting, vocabulary_size=vocabulary_size).items():
+        probe, converged = fit_probe(encode(counting), labels)
+        models[name] = Model(name, encode, probe)
+        if not converged:
+            notes.append(
+                f"For {outcome.label} at {training.site}, the fit of {MODEL_LABELS[name]} stopped before it "
+                "settled; read its figures with care."
+            )
+    return models, notes
+
+
+def _no_fit(counting: Stays, outcome: Outcome, events: int) -> str:
+    if not len(counting):
+        return (
+            f"No model could be fitted for {outcome.label} on the training split of {counting.site}: "
+            "none of its stays counts for this outcome."
+        )
+    return (
+        f"No model could be fitted for {outcome.label} on the training split of {counting.site}: "
+        f"{events} of its {len(counting)} stays have the event, and at least {FEWEST_EVENTS_TO_FIT} stays "
+        "with and without it are needed."
+    )

@@ -1,0 +1,85 @@
+"""A linear probe: what a straight line can read from a representation."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, fields
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+MAX_ITERATIONS = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Standardisation and logistic regression as four arrays of float64.
+
+    `center`, `scale` and `coefficient` have one entry a feature, `intercept` is a scalar array. A feature
+    that does not vary in training has scale 1 and does not weigh in.
+    """
+
+    center: np.ndarray
+    scale: np.ndarray
+    coefficient: np.ndarray
+    intercept: np.ndarray
+
+    def probability(self, states: np.ndarray) -> np.ndarray:
+        """Probability of the event for each row of `states` (… × features), in float64.
+
+        Raises ValueError where the number of features differs from training.
+
+        >>> probe = Probe(np.zeros(2), np.ones(2), np.array([0.0, 1.0]), np.array(0.0))
+        >>> probe.probability(np.array([[5.0, 0.0]])).tolist()
+        [0.5]
+        """
+        states = np.asarray(states, dtype=np.float64)
+        if states.shape[-1] != len(self.coefficient):
+            raise ValueError(f"the probe reads {len(self.coefficient)} features, not {states.shape[-1]}")
+        logit = (states - self.center) / self.scale @ self.coefficient + self.intercept
+        return np.exp(-np.logaddexp(0.0, -logit))
+
+    def to_json(self) -> str:
+        """Readable text that gives back the very same numbers."""
+        return json.dumps({field.name: getattr(self, field.name).tolist() for field in fields(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Probe:
+        """Read what `to_json` wrote. Raises ValueError where a part is missing or the lengths differ."""
+        parts = json.loads(text)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(parts, dict) or sorted(parts) != sorted(names):
+            raise ValueError(f"a probe is an object with {', '.join(names)}")
+        arrays = {name: np.asarray(parts[name], dtype=np.float64) for name in names}
+        if not arrays["center"].shape == arrays["scale"].shape == arrays["coefficient"].shape:
+            raise ValueError("center, scale and coefficient of a probe must be of one length")
+        return cls(**arrays)
+
+
+def fit_probe(features: np.ndarray, labels: np.ndarray) -> tuple[Probe, bool]:
+    """Fit on `features` (n × features) and boolean `labels` (n); the second value tells whether it converged.
+
+    StandardScaler and LogisticRegression with C = 1, as in the paper (arXiv 2504.10422, section
+    "Representation-based prediction"). Deterministic for a given order of rows. Raises ValueError where a
+    feature is not finite or the labels are of one class.
+    """
+    features = np.array(features, dtype=np.float64)
+    labels = np.asarray(labels, dtype=bool)
+    if labels.all() or not labels.any():
+        raise ValueError("a probe needs stays with and without the event")
+    scaler = StandardScaler(copy=False).fit(features)
+    model = LogisticRegression(C=1.0, max_iter=MAX_ITERATIONS)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(scaler.transform(features), labels)
+    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    probe = Probe(
+        center=np.array(scaler.mean_),
+        scale=np.array(scaler.scale_),
+        coefficient=model.coef_[0].copy(),
+        intercept=np.array(model.intercept_[0]),
+    )
+    return probe, converged

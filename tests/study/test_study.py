@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ehrfm_core.errors import UserError
+from ehrfm_core.study import list_studies, open_study
+from ehrfm_core.study.files import replacing, write_table
+from ehrfm_core.study.layout import RESULT_FILES, result_file
+from ehrfm_core.study.manifest import read_manifest
+from ehrfm_core.study.writer import StageResult, create_or_open, finish, inputs_of, is_current
+
+
+def begin(folder: Path, **changes: object) -> Path:
+    options = {"sites": ["mimic"], "source": "mimic", "synthetic": False} | changes
+    create_or_open(folder, **options)  # type: ignore[arg-type]
+    return folder
+
+
+def done(folder: Path, stage: str, settings: dict, inputs: dict, name: str) -> None:
+    (folder / name).write_text(stage)
+    finish(folder, read_manifest(folder), stage, settings, inputs, StageResult([name]), run={"seconds": 1})
+
+
+def test_a_finished_stage_is_current_until_something_changes(tmp_path: Path) -> None:
+    study = begin(tmp_path / "s")
+    assert not is_current(study, read_manifest(study), "tokenize", {"a": 1}, {})
+    done(study, "tokenize", {"a": 1}, {"x": "1"}, "tokens")
+    manifest = read_manifest(study)
+    assert is_current(study, manifest, "tokenize", {"a": 1}, {"x": "1"})
+    assert not is_current(study, manifest, "tokenize", {"a": 2}, {"x": "1"})
+    assert not is_current(study, manifest, "tokenize", {"a": 1}, {"x": "2"})
+    (study / "tokens").write_text("changed by hand")
+    assert not is_current(study, manifest, "tokenize", {"a": 1}, {"x": "1"})
+    (study / "tokens").unlink()
+    assert not is_current(study, manifest, "tokenize", {"a": 1}, {"x": "1"})
+
+
+def test_an_earlier_stage_that_ran_again_undoes_the_later_ones(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    done(study, "tokenize", {}, {}, "a")
+    done(study, "pretrain", {}, {}, "b")
+    done(study, "tokenize", {"new": True}, {}, "a")
+    assert list(read_manifest(study).stages) == ["tokenize"]
+
+
+def test_a_stage_needs_the_ones_before_it(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    with pytest.raises(UserError, match="stage tokenize has not run"):
+        inputs_of(read_manifest(study), "embed")
+
+
+def test_other_sites_begin_anew(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    done(study, "tokenize", {}, {}, "a")
+    assert "tokenize" in read_manifest(begin(study)).stages
+    assert read_manifest(begin(study, sites=["mimic", "ucmc"])).stages == {}
+
+
+def test_a_folder_that_is_no_study_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_text("sea")
+    with pytest.raises(UserError, match="holds files but no study.json"):
+        begin(tmp_path)
+    with pytest.raises(UserError, match="is a file"):
+        begin(tmp_path / "holiday.jpg")
+    with pytest.raises(UserError, match="is not a study"):
+        open_study(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        open_study(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".", "-x", "a" * 41, "ä"])
+def test_names_that_cannot_be_a_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="cannot be a site's name"):
+        begin(tmp_path, sites=[name], source=name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not readable JSON"),
+        ('{"format_version": 99}', "format version 99"),
+        ("[]", "format version None"),
+        ('{"format_version": 1}', "not a complete manifest"),
+        ('{"format_version": 1, "stages": [], "source": "a", "sites": []}', "not a complete manifest"),
+    ],
+)
+def test_a_manifest_that_is_broken(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        open_study(tmp_path / "s")
+    begin(tmp_path / "good")
+    found = list_studies(tmp_path)
+    assert isinstance(found["s"], UserError)
+    assert not isinstance(found["good"], UserError)
+
+
+def test_a_table_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    study = open_study(begin(tmp_path))
+    path = tmp_path / result_file("metrics")
+    with pytest.raises(UserError, match=r"metrics.parquet is missing"):
+        study.result("metrics")
+    path.parent.mkdir()
+    path.write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match=r"metrics.parquet is not readable as parquet"):
+        study.result("metrics")
+    pl.DataFrame({"model": ["probe"]}).write_parquet(path)
+    with pytest.raises(UserError, match="column 'arm' is missing"):
+        study.result("metrics")
+    with pytest.raises(UserError, match="has no site 'mars'"):
+        study.site_table("mars", "stays")
+
+
+def test_tables_are_written_as_the_contract_says(tmp_path: Path) -> None:
+    schema = RESULT_FILES["associations"]
+    frame = pl.DataFrame({column: [None] for column in schema})
+    write_table(tmp_path / "a.parquet", frame, schema)
+    assert dict(pl.read_parquet_schema(tmp_path / "a.parquet")) == schema
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.json", "old")]
+
+
+def test_the_manifest_tells_neither_time_nor_place(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    done(study, "tokenize", {"a": 1}, {}, "tokens")
+    text = (study / "study.json").read_text()
+    assert str(tmp_path) not in text
+    assert set(json.loads(text)) >= {"format_version", "source", "sites", "packages", "stages"}
+    first = text
+    done(study, "tokenize", {"a": 1}, {}, "tokens")
+    assert (study / "study.json").read_text() == first

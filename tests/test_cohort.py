@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ehrfm_core.clif.tables import check_directory
+from ehrfm_core.cohort import SOURCE_SPLIT, SplitFractions, add_split, read_stays
+from ehrfm_core.errors import UserError
+from tests.make_clif import BEGIN, Tables, make_tables, write_tables
+
+
+def read(tables: Tables, folder: Path) -> pl.DataFrame:
+    write_tables(tables, folder)
+    return read_stays(folder, check_directory(folder))[0]
+
+
+@pytest.fixture
+def tables() -> Tables:
+    return make_tables(patients=6)
+
+
+def one(tables: Tables, stay: str, **values: object) -> None:
+    frame = tables["hospitalization"]
+    tables["hospitalization"] = frame.with_columns(
+        pl.when(pl.col("hospitalization_id") == stay).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+        for name, value in values.items()
+    )
+
+
+def test_the_demo_has_the_published_counts(demo: Path) -> None:
+    stays, _ = read_stays(demo, check_directory(demo))
+    no_icu, no_imv = stays.filter(~pl.col("icu_24h")), stays.filter(~pl.col("imv_24h"))
+    assert stays.height == 245
+    assert stays["long_los"].sum() == 91
+    assert (no_icu.height, no_icu["icu"].sum()) == (145, 27)
+    assert no_imv["imv"].sum() == 19
+
+
+def test_minors_and_short_stays_are_left_out(tables: Tables, tmp_path: Path) -> None:
+    all_of_them = read(tables, tmp_path)
+    one(tables, "s1-0", age_at_admission=17)
+    one(tables, "s2-0", discharge_dttm=tables["hospitalization"]["admission_dttm"][3] + timedelta(hours=23.9))
+    stays = read(tables, tmp_path)
+    gone = set(all_of_them["hospitalization_id"]) - set(stays["hospitalization_id"])
+    assert "s1-0" in gone
+    assert gone <= {"s1-0", "s2-0"}
+
+
+def test_no_stay_left(tables: Tables, tmp_path: Path) -> None:
+    tables["hospitalization"] = tables["hospitalization"].with_columns(
+        (pl.col("admission_dttm") + pl.duration(hours=5)).alias("discharge_dttm")
+    )
+    with pytest.raises(UserError, match="none of 8 stays is of an adult and lasts 24 h"):
+        read(tables, tmp_path)
+
+
+@pytest.mark.parametrize("table", ["hospitalization", "patient"])
+def test_rows_that_contradict_each_other(tables: Tables, tmp_path: Path, table: str) -> None:
+    changed = tables[table].head(2).with_columns(pl.lit("X").alias(tables[table].columns[-1]))
+    tables[table] = pl.concat([tables[table], changed])
+    with pytest.raises(UserError, match=f"clif_{table}.parquet: 2 "):
+        read(tables, tmp_path)
+
+
+def test_the_same_row_twice_is_one_stay(tables: Tables, tmp_path: Path) -> None:
+    before = read(tables, tmp_path)
+    tables["hospitalization"] = pl.concat([tables["hospitalization"]] * 2)
+    assert read(tables, tmp_path).equals(before)
+
+
+def test_outcomes_are_null_where_the_data_cannot_tell(tables: Tables, tmp_path: Path) -> None:
+    del tables["adt"]
+    del tables["respiratory_support"]
+    one(tables, "s1-0", discharge_category=None)
+    stays = read(tables, tmp_path)
+    assert stays["icu"].null_count() == stays["imv"].null_count() == stays.height
+    assert stays.filter(pl.col("hospitalization_id") == "s1-0")["death"].to_list() == [None]
+    assert stays["long_los"].null_count() == 0
+
+
+def test_a_misdated_vital_does_not_move_the_start(tables: Tables, tmp_path: Path) -> None:
+    before = read(tables, tmp_path)
+    wrong = tables["vitals"].head(1).with_columns(pl.lit(BEGIN - timedelta(days=9000)).alias("recorded_dttm"))
+    tables["vitals"] = pl.concat([tables["vitals"], wrong.cast(tables["vitals"].schema)])  # type: ignore[arg-type]
+    assert read(tables, tmp_path)["start"].equals(before["start"])
+
+
+patients = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 10_000)), min_size=1, max_size=60, unique_by=lambda x: x
+)
+
+
+@given(patients, st.randoms(use_true_random=False))
+def test_a_patient_is_in_one_split_in_whatever_order_the_rows_come(rows: list, random: object) -> None:
+    frame = pl.DataFrame(rows, schema={"patient": pl.Int64, "admission": pl.Int64}, orient="row").select(
+        pl.col("patient").cast(pl.String).alias("patient_id"), "admission"
+    )
+    split = add_split(frame, SOURCE_SPLIT)
+    assert split.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    random.shuffle(rows)  # type: ignore[attr-defined]
+    again = add_split(
+        pl.DataFrame(rows, schema={"patient": pl.Int64, "admission": pl.Int64}, orient="row").select(
+            pl.col("patient").cast(pl.String).alias("patient_id"), "admission"
+        ),
+        SOURCE_SPLIT,
+    )
+    assert split.sort("patient_id", "admission").equals(again.sort("patient_id", "admission"))
+
+
+def test_the_split_has_the_fractions_asked_for() -> None:
+    frame = pl.DataFrame({"patient_id": [str(i) for i in range(1000)], "admission": range(1000)})
+    counts = add_split(frame, SplitFractions(0.05, 0.05, 0.9))["split"].value_counts()
+    assert dict(counts.iter_rows()) == {"train": 50, "tuning": 50, "test": 900}
