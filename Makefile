@@ -10,7 +10,9 @@ BIN := .venv/bin
 
 demo: environment
 	@echo "Opening the dashboard on $(STUDIES): http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
-	@$(BIN)/streamlit run dashboard/app.py --server.port $(PORT) -- --studies $(STUDIES)
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then \
+		(sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$(PORT)" >/dev/null 2>&1) & fi; \
+	$(BIN)/streamlit run dashboard/app.py --server.port $(PORT) -- --studies $(STUDIES)
 
 test: test-environment lint
 	@echo "Running the tests …"

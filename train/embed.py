@@ -24,7 +24,7 @@ from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import PAD, PREFIX_FAMILIES
 from ehrfm_core.tokens.window import cut_window, to_ragged, to_series
-from train.progress import progress_bar, say
+from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
 
 PREFIX = 1 + len(PREFIX_FAMILIES)  # TL_START and the static tokens
@@ -86,7 +86,7 @@ def _write_sites(
     forest = fit_forest(outs[source].states[in_train], seed=seed)
     train_hours = outs[source].hourly[in_train].reshape(-1, outs[source].hourly.shape[2])
     say(f"  fitting PCA and UMAP on {len(train_hours):,} hourly states of {source}'s training split …")
-    maps = fit_maps(train_hours, seed=seed)
+    maps = fit_maps(train_hours, seed=seed, bar=bar_options("UMAP", " epochs") | {"disable": False})
     if maps.placed is None:
         result.notes.append(
             f"{source}: only {len(maps.anchors)} distinct states in the training split, too few for a UMAP."

@@ -12,7 +12,7 @@ import polars as pl
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.model.batches import segments
-from ehrfm_core.model.checkpoint import FILES, save
+from ehrfm_core.model.checkpoint import save
 from ehrfm_core.model.entropy import bigram_loss, unigram_loss
 from ehrfm_core.model.pretrain import PretrainSettings
 from ehrfm_core.model.pretrain import pretrain as fit
@@ -67,7 +67,8 @@ def pretrain(folder: Path, manifest: Manifest, settings: PretrainSettings, *, de
             notes.append(
                 "The tuning split is empty: the model was not stopped early and its loss is unknown."
             )
-        return StageResult([f"{MODEL}/{name}" for name in FILES], notes, summary)
+        files = [f"{MODEL}/{path.name}" for path in sorted((folder / MODEL).iterdir())]
+        return StageResult(files, notes, summary)
 
     inputs = inputs_of(manifest, "pretrain")
     return run_stage(folder, manifest, "pretrain", settings=stored, inputs=inputs, work=work)

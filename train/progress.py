@@ -6,20 +6,24 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
 Progress = Callable[[int, int, str], None]
+BAR = "  {desc}: {percentage:3.0f} %|{bar:20}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+
+
+def bar_options(title: str, unit: str) -> dict[str, Any]:
+    """Options of a bar with rate and remaining time: redrawn often on a terminal, rarely in a log file."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return {"desc": title, "unit": unit, "mininterval": interval, "maxinterval": 60, "bar_format": BAR}
 
 
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Progress]:
-    """Yield a function (done, total, note) that draws a bar with rate and remaining time.
-
-    A terminal is redrawn often; a log file gets a line every ten seconds at most.
-    """
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    bar = tqdm(desc=title, unit=unit, unit_scale=True, mininterval=interval, maxinterval=60, leave=True)
+    """Yield a function (done, total, note) that draws the bar."""
+    bar = tqdm(**bar_options(title, unit), unit_scale=unit == " tokens")
 
     def update(done: int, total: int, note: str = "") -> None:
         bar.total = total

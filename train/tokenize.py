@@ -22,6 +22,7 @@ from ehrfm_core.tokens.decode import token_table
 from ehrfm_core.tokens.timelines import build_timelines
 from ehrfm_core.tokens.tokenizer import Tokenizer, TokenSettings, fit_tokenizer
 from ehrfm_core.tokens.window import cut_window
+from train.progress import say
 from train.stages import run_stage
 
 
@@ -74,6 +75,10 @@ def tokenize(folder: Path, manifest: Manifest, sites: Mapping[str, Path]) -> boo
                 "unknown_codes": dict(built.unknown.head(20).iter_rows()),
             }
             result.summary["sites"][site] = summary
+            say(
+                f"  {site}: {stays.height:,} stays, {built.n_events:,} events, on average "
+                f"{summary['mean_tokens']:g} tokens a stay in the first {token_settings.window_hours:g} h"
+            )
             notes = cohort_notes + event_notes + _token_notes(summary, token_settings)
             result.notes += [f"{site}: {note}" for note in notes]
         assert tokenizer is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -46,8 +47,11 @@ class Maps:
         return np.einsum("kn,knd->kd", weights, self.placed[neighbors]).astype(np.float32)
 
 
-def fit_maps(states: np.ndarray, *, seed: int) -> Maps:
-    """Fit both maps on hourly states (k × D); repeated states count once, at most 50,000 are used."""
+def fit_maps(states: np.ndarray, *, seed: int, bar: dict[str, Any] | None = None) -> Maps:
+    """Fit both maps on hourly states (k × D); repeated states count once, at most 50,000 are used.
+
+    `bar` holds options of the tqdm bar that UMAP draws while it works; without them none is drawn.
+    """
     anchors = np.unique(states, axis=0)
     if len(anchors) > MAX_FITTED:
         chosen = np.random.default_rng(seed).choice(len(anchors), MAX_FITTED, replace=False)
@@ -55,17 +59,19 @@ def fit_maps(states: np.ndarray, *, seed: int) -> Maps:
     pca = PCA(2, svd_solver="full").fit(anchors) if len(anchors) > 2 else None
     if len(anchors) < SMALLEST_UMAP or pca is None:
         return Maps(pca, anchors, None, None, seed)
-    placed = _umap(anchors, pca, seed)
+    placed = _umap(anchors, pca, seed, bar or {"disable": True})
     index = NearestNeighbors(n_neighbors=min(NEIGHBORS, len(anchors))).fit(anchors)
     return Maps(pca, anchors, placed, index, seed)
 
 
-def _umap(anchors: np.ndarray, pca: PCA, seed: int) -> np.ndarray:
+def _umap(anchors: np.ndarray, pca: PCA, seed: int, bar: dict[str, Any]) -> np.ndarray:
     from umap import UMAP  # imports numba: only when a map is made
 
     start = pca.transform(anchors)
     start = (start / np.abs(start).max() * 10).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # says that a seed forbids threads
-        reducer = UMAP(n_neighbors=NEIGHBORS, min_dist=MIN_DIST, random_state=seed, init=start)
+        reducer = UMAP(
+            n_neighbors=NEIGHBORS, min_dist=MIN_DIST, random_state=seed, init=start, tqdm_kwds=dict(bar)
+        )
         return np.asarray(reducer.fit_transform(anchors), dtype=np.float32)

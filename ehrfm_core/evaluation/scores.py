@@ -151,7 +151,7 @@ def _method_notes(key: dict[str, object], methods: dict[str, set[str]]) -> list[
 
 
 def _baseline_notes(keys: list[dict[str, object]], auc: np.ndarray, drawn: np.ndarray, n: int) -> list[str]:
-    """Where a baseline beats the probe of the same arm, by how much and how sure that is."""
+    """Where a baseline has the higher AUC than the probe of the same arm, by how much and how surely."""
     notes = []
     settings = [tuple(key[name] for name in RUN if name != "model") for key in keys]
     probes = {
@@ -169,10 +169,15 @@ def _baseline_notes(keys: list[dict[str, object]], auc: np.ndarray, drawn: np.nd
             if paired.low is None
             else f" (95 % interval of the difference {paired.low:+.3f} to {paired.high:+.3f})"
         )
+        baseline = MODEL_LABELS.get(str(key["model"]), str(key["model"]))
+        verdict = (
+            f"{baseline} does better than the foundation model"
+            if paired.low is not None and paired.low > 0
+            else f"the foundation model is not shown to do better than {baseline}"
+        )
         notes.append(
-            f"For {_label(key)} at {key['test_site']}{ARM_LABELS.get(str(key['arm']), '')}, "
-            f"{MODEL_LABELS.get(str(key['model']), key['model'])} does better than the foundation model: "
-            f"AUC {auc[i]:.3f} against {auc[probe]:.3f} on the same {n} stays{span}."
+            f"{_label(key)} at {key['test_site']}{ARM_LABELS.get(str(key['arm']), '')}: {verdict}; AUC "
+            f"{auc[probe]:.3f} against {auc[i]:.3f} of the baseline on the same {n} stays{span}."
         )
     return notes
 

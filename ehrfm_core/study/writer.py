@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +32,8 @@ class StageResult:
 def create_or_open(folder: Path, *, sites: Sequence[str], source: str, synthetic: bool) -> Manifest:
     """Open the study in `folder` for writing, or begin one in a new or empty folder.
 
-    A study whose sites or source differ from these begins anew: its files stay until they are replaced.
+    A study whose sites or source differ from these begins anew: the tables of sites that are no longer in it
+    go at once, its other files stay until they are replaced.
     Raises UserError where the folder holds something else or a name cannot be a folder's name.
     """
     for name in sites:
@@ -47,6 +49,9 @@ def create_or_open(folder: Path, *, sites: Sequence[str], source: str, synthetic
         manifest = read_manifest(folder)
         if manifest.sites == list(sites) and manifest.source == source and manifest.synthetic == synthetic:
             return manifest
+        for name in set(manifest.sites) - set(sites):
+            if SITE_NAME.fullmatch(name):
+                shutil.rmtree(folder / "sites" / name, ignore_errors=True)
     manifest = Manifest(source=source, sites=list(sites), synthetic=synthetic)
     write_manifest(folder, manifest)
     return manifest

@@ -260,10 +260,10 @@ def test_a_baseline_that_wins_is_told() -> None:
     noise = np.random.default_rng(0).normal(size=source.states.shape).astype(np.float32)
     result = run(replace(source, states=noise), target)
     wins = [note for note in result.notes if "the number of tokens alone does better" in note]
-    assert any(note.startswith("For In-hospital death at a, ") and "95 % interval" in note for note in wins)
+    assert any(note.startswith("In-hospital death at a: ") and "95 % interval" in note for note in wins)
     rows = result.metrics.filter(outcome="death", arm="in_distribution", metric="roc_auc")
     probe, tokens = (rows.filter(model=m)["estimate"][0] for m in ("probe", "baseline_n_tokens"))
-    assert any(f"AUC {tokens:.3f} against {probe:.3f}" in note for note in wins)
+    assert any(f"AUC {probe:.3f} against {tokens:.3f} of the baseline" in note for note in wins)
 
 
 def test_notes_are_sentences_and_progress_runs_to_the_end() -> None:

@@ -58,6 +58,9 @@ def test_other_sites_begin_anew(tmp_path: Path) -> None:
     done(study, "tokenize", {}, {}, "a")
     assert "tokenize" in read_manifest(begin(study)).stages
     assert read_manifest(begin(study, sites=["mimic", "ucmc"])).stages == {}
+    (study / "sites" / "ucmc").mkdir(parents=True)
+    begin(study)
+    assert not (study / "sites" / "ucmc").exists()
 
 
 def test_a_folder_that_is_no_study_is_left_alone(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def check_contract(study: Study) -> None:
             assert sha256(study.folder / path) == sha
     known = {path for stage in study.manifest.stages.values() for path in stage.files}
     on_disk = {str(p.relative_to(study.folder)) for p in study.folder.rglob("*") if p.is_file()}
-    assert on_disk - known <= {"study.json", "log.jsonl", "model/generation_config.json"}
+    assert on_disk - known == {"study.json", "log.jsonl"}
     for site in study.sites:
         tables = {name: study.site_table(site, name) for name in SITE_FILES}
         stays, dynamics, jumps, paths = (tables[name] for name in ("stays", "dynamics", "jumps", "paths"))
