@@ -1,0 +1,1 @@
+"""The screen: a Streamlit app that reads studies and writes nothing."""

@@ -1,0 +1,112 @@
+"""Entry point: `streamlit run dashboard/app.py -- --studies DIR`.
+
+Runs before every page, so it stays cheap: navigation, the choice of study and outcome, the footer.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # streamlit puts this file's own folder there, not the repository
+    sys.path.insert(0, str(ROOT))
+
+from dashboard import data, state, ui  # noqa: E402
+from ehrfm_core.errors import UserError  # noqa: E402
+from ehrfm_core.outcomes import OUTCOMES  # noqa: E402
+from ehrfm_core.study import Study  # noqa: E402
+
+ASSETS = ROOT / "dashboard/assets"
+PAGES = {
+    "Start here": [("overview", "Overview", ":material/home:", "What am I looking at, and is it real data?")],
+    "Patients": [
+        ("map", "Map", ":material/scatter_plot:", "Where patients lie in the model's space"),
+        ("patient", "Patient", ":material/timeline:", "One stay's first 24 hours"),
+    ],
+    "Findings": [
+        ("dynamics", "Dynamics", ":material/trending_up:", "Does movement go with outcome?"),
+        ("outliers", "Outliers", ":material/blur_on:", "Who is unlike the source's patients?"),
+        ("transfer", "Transfer", ":material/swap_horiz:", "Does a model from one hospital work in another?"),
+    ],
+    "Behind it": [("methods", "Methods", ":material/menu_book:", "Definitions, settings, limits")],
+}
+
+
+def main() -> None:
+    """Draw the frame, then the chosen page inside it."""
+    # an icon from a file: Streamlit would fetch a Material icon for the browser tab from fonts.gstatic.com
+    st.set_page_config(page_title="EHR dynamics", page_icon=ASSETS / "icon.png", layout="wide")
+    st.html(ui.CSS)
+    st.logo(ASSETS / "logo.svg", size="large")
+    page = st.navigation(
+        {
+            group: [
+                st.Page(
+                    f"app_pages/{name}.py",
+                    title=title,
+                    icon=icon,
+                    help=help,
+                    url_path=name if name != "overview" else None,
+                    default=name == "overview",
+                )
+                for name, title, icon, help in entries
+            ]
+            for group, entries in PAGES.items()
+        },
+        expanded=True,
+    )
+    try:
+        if sidebar() is not None:
+            page.run()
+    except ui.StageMissingError as missing:
+        ui.absent(*missing.args)
+    except UserError as error:
+        ui.absent("This page cannot be shown", str(error), icon=":material/error:")
+    footer()
+
+
+def sidebar() -> Study | None:
+    """Choose study and outcome; where there is nothing to open, say so in place of the page."""
+    folder = data.studies_folder(sys.argv[1:])
+    found = data.studies(folder)
+    if not found:
+        ui.absent(
+            "No study here yet",
+            f"`{folder}` holds no study. Make one from a CLIF folder, or start the dashboard on the "
+            "bundled one:",
+            "streamlit run dashboard/app.py -- --studies data_samples/studies",
+            icon=":material/folder_open:",
+        )
+        return None
+    with st.sidebar:
+        label = {
+            name: name if isinstance(item, Study) else f"{name} (broken)" for name, item in found.items()
+        }
+        name = ui.pick("Study", label, key=state.STUDY, what="study")
+        study = found[name]
+        outcomes = {outcome.name: outcome.label for outcome in OUTCOMES.values()}
+        outcome = ui.pick("Outcome", outcomes, key=state.OUTCOME, what="outcome")
+        st.caption(OUTCOMES[outcome].definition)
+        if isinstance(study, Study):
+            if study.manifest.synthetic:
+                st.badge("SYNTHETIC DATA", icon=":material/science:", color="orange")
+            st.caption(f"Sites: {', '.join(study.sites)} · version {study.digest}")
+    if isinstance(study, UserError):
+        ui.absent(f"The study “{name}” cannot be opened", str(study), icon=":material/error:")
+        return None
+    return study
+
+
+def footer() -> None:
+    """The line under every page."""
+    st.divider()
+    st.caption(
+        "For research only: not a medical device, not for decisions about patients. Every number is "
+        "measured in the model's full space; the 2-D maps are only an index."
+    )
+
+
+main()

@@ -1,0 +1,113 @@
+"""Map: where patients lie in the model's space, as two pictures that are never the measurement."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard import data, measures, population, quality, state, stays, theme, ui
+from dashboard.charts import maps
+from ehrfm_core.study import Study
+
+HEIGHT = 470
+EVERY = "every site"
+
+
+def main() -> None:
+    """Draw the page."""
+    study, outcome = ui.current()
+    ui.header(
+        "Map", "Where do the patients lie in the model's space, and how does one of them move through it?"
+    )
+    ui.needs(study, "tokenize", "pretrain", "embed")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        site = stays.chosen_site(study)
+        layers = {"density": f"Density of {site}"}
+        if len(study.sites) > 1:
+            layers |= {"every": "Density of every site", "difference": "Site against site"}
+        layer = (
+            ui.choose("Background", layers, key=state.LAYER, what="background")
+            if len(layers) > 1
+            else "density"
+        )
+        shown = ui.choose(
+            "Projection", {"both": "Both", "pca": "PCA", "umap": "UMAP"}, key=state.MAP, what="projection"
+        )
+    pictures = st.container()
+    ui.section("Choose a stay", "Click a row to see its path above.")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        group = ui.pick("Stays in the table", stays.GROUPS, key=state.GROUP, what="group")
+        order = ui.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
+    listed = stays.candidates(study, site, outcome, group, order)
+    stay = stays.focused(study, site, listed)
+    kinds = ("pca", "umap") if shown == "both" else (shown,)
+    for column, kind in zip(pictures.columns(len(kinds), gap="medium"), kinds, strict=True):
+        with column:
+            draw(study, site, layer, kind, stay, wide=len(kinds) == 1)
+    if listed.is_empty():
+        st.info("No stay is in this group.", icon=":material/filter_alt_off:")
+        return
+    if stay is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"Focus: **{stay}** ({site})", width="content")
+            st.page_link("app_pages/patient.py", label="Open this stay", icon=":material/timeline:")
+    stays.table(
+        listed,
+        outcome,
+        site,
+        stay,
+        key=f"map-{study.digest}-{site}-{group}-{order}-{outcome.name}",
+        height=330,
+    )
+
+
+def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wide: bool) -> None:
+    """One map with its caption and its quality."""
+    info = data.maps(study)[kind]
+    ui.section("PCA: a straight shadow of the space" if kind == "pca" else "UMAP: neighbourhoods, redrawn")
+    figure = background(study, site, layer, kind, 640 if wide else HEIGHT)
+    path_text = ""
+    if stay is not None:
+        dynamics = data.stays(study, site).filter(hospitalization_id=stay)
+        maps.add_path(
+            figure, population.path(study, site, stay), kind, jump_minute=dynamics["max_jump_minute"][0]
+        )
+        path_text = f" On top: stay {stay}, hour by hour; open circle: start, large dot: 24 h."
+    n = len(data.stays(study, site))
+    who = {
+        "density": f"{n:,} stays of {site}",
+        "every": "All stays of every site",
+        "difference": " against ".join(study.sites[:2]),
+    }
+    how = "drawn as density (log scale)"
+    if layer == "difference":
+        how = (
+            f"log2 ratio of their shares of states in a bin (above 0: more of {study.sites[0]}; bins with "
+            f"fewer than {measures.MIN_CELL} states are empty)"
+        )
+    ui.chart(
+        figure,
+        key=f"map-{kind}",
+        alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
+        caption=f"{who[layer]}, every hour of the first 24 h, all splits, {how}. No interval: a picture, "
+        f"not a measurement.{path_text}",
+    )
+    quality.card(info, kind)
+
+
+def background(study: Study, site: str, layer: str, kind: str, height: int) -> go.Figure:
+    """The population a path is drawn on."""
+    info, colours = data.maps(study)[kind], theme.site_colours(study.sites)
+    sites = [site] if layer == "density" else study.sites
+    n_states = sum(len(data.paths(study, name)) for name in sites)
+    bins = population.bins_for(n_states)
+    grids = [population.counts(study, name, kind, bins=bins) for name in sites]
+    if layer == "difference":
+        pair = (colours[study.sites[0]], colours[study.sites[1]])
+        return maps.difference_map(grids[0], grids[1], info, kind, colours=pair, height=height)
+    colour = colours[site] if layer == "density" else theme.NEUTRAL
+    return maps.density_map(np.sum(grids, axis=0), info, kind, colour=colour, height=height)
+
+
+main()

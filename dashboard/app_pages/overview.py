@@ -1,0 +1,212 @@
+"""Overview: what this is, and whether it is real data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboard import data, measures, ui
+from dashboard.charts.overview import token_composition
+from dashboard.table_one import table_one
+from ehrfm_core.outcomes import Outcome
+from ehrfm_core.study import Study
+from ehrfm_core.tokens.vocabulary import PREFIX_FAMILIES
+
+_OPEN_NOTES = 5  # a longer list is folded
+
+
+def main() -> None:
+    """Draw the page."""
+    study, outcome = ui.current()
+    sites = study.sites
+    ui.header(
+        study.name.replace("_", " "),
+        "What is in this study: who the patients are, how much is charted about them, which questions it "
+        "can answer.",
+    )
+    ui.needs(study, "tokenize")
+    if study.manifest.synthetic:
+        st.info(
+            "These patients are **synthetic**. They show how the dashboard works; they say nothing about "
+            "medicine.",
+            icon=":material/science:",
+        )
+    frames = {site: data.stays(study, site) for site in sites}
+    site_cards(study, frames, outcome)
+    outcome_table(frames)
+    notes(study)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        characteristics(frames)
+    with right:
+        composition(study)
+    next_views()
+
+
+def site_cards(study: Study, frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
+    """One card a site."""
+    columns = st.columns(max(2, len(frames)), gap="medium")
+    for column, (site, frame) in zip(columns, frames.items(), strict=False):
+        counted = frame.filter(pl.col(f"counts_{outcome.name}"))
+        role = "source: the model was trained here" if site == study.source else "target: only tested here"
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"**{site}** &nbsp; :gray[{role}]")
+            first, second, third = st.columns(3)
+            first.metric(
+                "Stays", f"{len(frame):,}", help=f"{ui.count(frame['patient_id'].n_unique(), 'patient')}"
+            )
+            second.metric(
+                "Tokens in 24 h", _mean(frame["n_tokens"]), help="Mean per stay, static prefix included"
+            )
+            if "outlier" in frame.columns:
+                share = frame["outlier"].drop_nulls().mean()
+                third.metric(
+                    "Flagged outliers",
+                    "—" if share is None else f"{100 * float(share):.1f} %",  # type: ignore[arg-type]
+                    help=f"Anomaly score above 0.5, relative to {study.source}, all splits",
+                )
+            splits = dict(frame["split"].value_counts().iter_rows())
+            text = " · ".join(f"{split} {splits.get(split, 0):,}" for split in ("train", "tuning", "test"))
+            st.caption(
+                f"{ui.count(frame['patient_id'].n_unique(), 'patient')} · {text} · {outcome.label}: "
+                f"{int(counted[outcome.name].sum() or 0):,} of {len(counted):,} stays that count"
+            )
+    if len(frames) == 1:
+        with columns[1].container(border=True, height="stretch"):
+            st.markdown("**One site** &nbsp; :gray[transfer cannot be judged]")
+            st.markdown(
+                "Every page works; *Transfer* shows the source alone and how to add a second hospital."
+            )
+
+
+def _mean(values: pl.Series) -> str:
+    mean = values.mean()
+    return "—" if mean is None else f"{float(mean):,.0f}"  # type: ignore[arg-type]
+
+
+def notes(study: Study) -> None:
+    """What a reader of the results must know, in the words of the stages."""
+    found = study.manifest.notes
+    if found:
+        title = f"{ui.count(len(found), 'note')} from making this study: read before quoting a number"
+        with st.expander(title, expanded=len(found) <= _OPEN_NOTES, icon=":material/edit_note:"):
+            st.markdown("\n".join(f"- {note}" for note in found))
+
+
+def outcome_table(frames: dict[str, pl.DataFrame]) -> None:
+    """Which outcome can be answered at which site."""
+    ui.section(
+        "Outcomes",
+        "Stays that count for each outcome, and how many had it. Intervals are only as good as the events.",
+    )
+    table = measures.availability(frames)
+    table = table.with_columns(
+        verdict=pl.struct("test_n", "test_events").map_elements(
+            lambda row: measures.verdict(row["test_n"], row["test_events"]), return_dtype=pl.String
+        )
+    )
+    st.dataframe(
+        table if len(frames) > 1 else table.drop("site"),
+        hide_index=True,
+        alt="Outcomes by site: stays that count, events, rate, and whether the test split can be read",
+        column_config={
+            "site": "Site",
+            "outcome": "Outcome",
+            "n": st.column_config.NumberColumn("Stays that count", format="localized"),
+            "events": st.column_config.NumberColumn("Events", format="localized"),
+            "rate": st.column_config.ProgressColumn(
+                "Rate", format="percent", min_value=0, max_value=1, color="blue"
+            ),
+            "test_n": st.column_config.NumberColumn("Test stays", format="localized"),
+            "test_events": st.column_config.NumberColumn("Test events", format="localized"),
+            "verdict": "Test split",
+        },
+    )
+    st.caption(
+        "ICU and ventilation leave out stays whose event already lies in the first 24 h, so their "
+        f"denominators differ. Fewer than {measures.MIN_EVENTS} events (or non-events) in the test split: "
+        "drawn, but too few to read."
+    )
+
+
+def characteristics(frames: dict[str, pl.DataFrame]) -> None:
+    """Table 1."""
+    ui.section("Who the patients are", "All stays of the study, every split.")
+    st.dataframe(
+        table_one(frames),
+        hide_index=True,
+        height="content",
+        alt="Table 1: characteristics of the stays by site",
+        column_config={
+            "SMD": st.column_config.TextColumn("SMD", help="Standardised mean difference", width="small")
+        },
+    )
+    st.caption(
+        "Median (quartiles) or count (share of stays where it is known). "
+        + (
+            "SMD: difference of means over the pooled standard deviation; above 0.1 the sites differ."
+            if len(frames) == 2
+            else ""
+        )
+    )
+
+
+def composition(study: Study) -> None:
+    """How much is charted, and what."""
+    ui.section(
+        "What is charted", "The amount of charting confounds path length, anomaly and site: look here first."
+    )
+    families = token_families(study)
+    if not families:
+        st.caption("This study does not hold its token composition.")
+        return
+    ui.chart(
+        token_composition(families),
+        key="composition",
+        alt="Bar chart: mean tokens per stay in the first 24 hours by family and site",
+        caption="Mean tokens a stay in the first 24 h, all stays. A numeric event is two tokens: what was "
+        "measured, and its bin.",
+    )
+
+
+def token_families(study: Study) -> dict[str, dict[str, float]]:
+    """Mean tokens a stay by site and family, where the manifest holds them."""
+    summary: dict[str, Any] = study.manifest.stages["tokenize"].summary
+    sites = summary.get("sites") or {}
+    found = {}
+    for site in study.sites:
+        means = (sites.get(site) or {}).get("families") or (summary.get("families") or {}).get(site)
+        if isinstance(means, dict):
+            found[site] = {
+                f: float(mean) for f, mean in means.items() if mean and f not in (*PREFIX_FAMILIES, "special")
+            }
+    return {site: means for site, means in found.items() if means}
+
+
+def next_views() -> None:
+    """Where to go from here."""
+    ui.section("Look next")
+    cards = (
+        ("map", "The map", "Where the patients lie, in two projections, and how far each can be trusted."),
+        ("patient", "One patient", "24 hours of a stay as a path: what was charted, where the model jumped."),
+        (
+            "dynamics",
+            "Movement and outcome",
+            "Does a long or jumpy path go with a bad outcome, or with more charting?",
+        ),
+        ("transfer", "Another hospital", "How well predictions hold where the model was not trained."),
+    )
+    for column, (page, title, text) in zip(st.columns(len(cards)), cards, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.page_link(
+                f"app_pages/{page}.py",
+                label=f"**{title}**",
+                icon=":material/arrow_forward:",
+                icon_position="right",
+            )
+            st.caption(text)
+
+
+main()

@@ -1,0 +1,199 @@
+"""Transfer: how well a model from one hospital ranks patients in another, beside simpler models."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from dashboard import arms, data, measures, roc, state, theme, ui
+from dashboard.charts import transfer as charts
+from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.study import Study
+
+METRICS = {"roc_auc": "ROC-AUC", "average_precision": "Average precision", "brier": "Brier score"}
+
+
+def main() -> None:
+    """Draw the page."""
+    study, outcome = ui.current()
+    ui.header(
+        "Transfer", "How well do predictions rank patients where the model was trained, and where it was not?"
+    )
+    ui.needs(study, "tokenize", "pretrain", "embed", "evaluate")
+    rows = arms.auc_rows(study, data.result(study, "metrics"), outcome.name)
+    if rows.is_empty():
+        ui.absent(
+            "No metric for this outcome",
+            f"The study holds no ROC-AUC for {ui.inline(outcome.label)}.",
+            icon=":material/block:",
+        )
+        return
+    readable(rows, outcome)
+    if len(study.sites) == 1:
+        one_site(study)
+    else:
+        st.markdown(
+            ":gray[Hospitals differ in years as well as in place, and in how much they chart: a loss on "
+            "the way is not the model's fault alone. See *What is charted* on the overview.]"
+        )
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        curves(study, rows, outcome)
+    with right:
+        ladder(study, rows, outcome)
+    everything(study, outcome)
+
+
+def readable(rows: pl.DataFrame, outcome: Outcome) -> None:
+    """Say first whether the test split can answer at all."""
+    for site, n, events in (
+        rows.group_by("test_site", maintain_order=True)
+        .agg(pl.col("n").first(), pl.col("n_events").first())
+        .iter_rows()
+    ):
+        n, events = int(n or 0), int(events or 0)
+        if n == 0 or events in (0, n):
+            what = "No stay counts" if n == 0 else "No event" if events == 0 else "Nothing but events"
+            st.warning(
+                f"**{site}: {what.lower()} among the {n:,} test stays that count for "
+                f"{ui.inline(outcome.label)}.** With one class there is nothing to rank, so there is no "
+                "curve and no AUC.",
+                icon=":material/block:",
+            )
+        elif min(events, n - events) < measures.MIN_EVENTS:
+            st.warning(
+                f"**{site}: only {ui.count(events, 'event')} among {n:,} test stays. This curve cannot be "
+                "read.** It is drawn so that you see how little it says: one patient more or less would "
+                "move it far.",
+                icon=":material/warning:",
+            )
+
+
+def one_site(study: Study) -> None:
+    """What is missing with one hospital, and the command that makes a study of two."""
+    with st.container(border=True):
+        st.markdown("**:material/add_home_work: One hospital only: transfer cannot be judged**")
+        st.markdown(
+            f"This study knows **{study.source}** alone. Below is how well predictions hold for *other "
+            "patients of the same hospital*. With a second hospital you would see here the same model "
+            "unchanged in the new place, a little local tuning on some of its stays, and what each of "
+            "them wins or loses. Make a study of both from their CLIF folders:"
+        )
+        st.code(
+            f"python -m train study {study.folder}_and_NEW --source {study.source} --site "
+            f"{study.source}=DIR_OF_{study.source.upper()} --site NEW=DIR_OF_NEW",
+            language="bash",
+            wrap_lines=True,
+        )
+
+
+def curves(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
+    """ROC curves of one model, every arm."""
+    models = {
+        model: arms.model_label(model)
+        for model in sorted(rows["model"].unique(), key=lambda m: (m.startswith("baseline"), m))
+    }
+    ui.section("ROC curves")
+    model = ui.pick("Model", models, key=state.MODEL, what="model")
+    colours = theme.site_colours(study.sites)
+    drawn, lines = [], []
+    adapted = 0
+    for row in rows.filter(pl.col("model") == model).iter_rows(named=True):
+        curve = roc.study_roc(study, outcome.name, tuple(row[column] for column in roc.ARM))
+        if curve is None:
+            continue
+        auc, low, high = row["estimate"], row["ci_low"], row["ci_high"]
+        if auc is None or low is None:  # older metrics may lack what the curve itself knows
+            auc, low, high = curve.auc, curve.auc_low, curve.auc_high
+        size = f"n {curve.n:,} · {ui.count(curve.n_events, 'event')}"
+        name = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
+        colour = colours.get(row["test_site"], theme.NEUTRAL)
+        if row["arm"] == "adapted":
+            colour = theme.SITE_COLOURS[2 + adapted % 4]
+            adapted += 1
+        drawn.append((name, colour, charts.DASHES.get(row["arm"], "solid"), curve))
+        lines.append(curve)
+    if not drawn:
+        ui.absent(
+            "No curve",
+            "In no test split do both outcomes occur, so there is nothing to rank.",
+            icon=":material/block:",
+        )
+        return
+    patients = ", ".join(f"{curve.n_patients:,}" for curve in lines)
+    ui.chart(
+        charts.roc_figure(drawn),
+        key="roc",
+        alt=f"ROC curves for {outcome.label}, one per arm, with 95 % bands",
+        caption=f"Test split, {ui.inline(outcome.label)}; n and events in the legend, patients: "
+        f"{patients}. Probabilities from the full-space hidden state at 24 h. Bands: pointwise 95 % from "
+        f"{roc.REPLICATES} bootstrap draws of whole patients; AUC intervals from the study. Repeated arms "
+        "show the repeat with the median AUC.",
+    )
+
+
+def ladder(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
+    """Every arm and model on one axis."""
+    ui.section(
+        "Every arm beside its baselines",
+        "A foundation model that does not beat counting tokens has not earned its keep.",
+    )
+    if rows["estimate"].drop_nulls().is_empty():
+        ui.absent("No AUC", "In no test split do both outcomes occur.", icon=":material/block:")
+        return
+    sizes = "; ".join(
+        f"{site}: n {n:,}, {events:,} events"
+        for site, n, events in rows.group_by("test_site", maintain_order=True)
+        .agg(pl.col("n").max(), pl.col("n_events").max())
+        .iter_rows()
+    )
+    ui.chart(
+        charts.ladder(rows, theme.site_colours(study.sites)),
+        key="ladder",
+        alt=f"ROC-AUC with 95 % intervals for {outcome.label}, by arm and model",
+        caption=f"Test split; {sizes}. 95 % intervals as the study computed them (bootstrap of patients). "
+        "Gains and losses are drawn in the same ink. Two points whose intervals overlap widely are not "
+        "told apart by this study.",
+    )
+
+
+def everything(study: Study, outcome: Outcome) -> None:
+    """The table of every model, arm and outcome."""
+    ui.section("Every model, arm and outcome")
+    metrics = data.result(study, "metrics").filter(pl.col("subgroup") == "all")
+    only = st.toggle(
+        f"Only {ui.inline(outcome.label)}", value=True, key="only_outcome", persist_state="session"
+    )
+    if only:
+        metrics = metrics.filter(pl.col("outcome") == outcome.name)
+    shown = metrics.with_columns(
+        pl.col("model").map_elements(arms.model_label, return_dtype=pl.String),
+        pl.col("outcome").replace({name: other.label for name, other in OUTCOMES.items()}),
+        pl.col("metric").replace(METRICS),
+        arm=pl.struct("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").map_elements(
+            arms.arm_label, return_dtype=pl.String
+        ),
+    ).select("outcome", "model", "arm", "repeat", "metric", "estimate", "ci_low", "ci_high", "n", "n_events")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        shown,
+        hide_index=True,
+        height=330,
+        placeholder="—",
+        alt="Every metric of the study with its interval, n and events",
+        column_config={
+            "outcome": "Outcome",
+            "model": "Model",
+            "arm": "Arm",
+            "repeat": number("Repeat", help="Other random samples of local stays"),
+            "metric": "Metric",
+            "estimate": number("Estimate", format="%.3f"),
+            "ci_low": number("95 % from", format="%.3f"),
+            "ci_high": number("to", format="%.3f"),
+            "n": number("n", format="localized"),
+            "n_events": number("Events", format="localized"),
+        },
+    )
+
+
+main()

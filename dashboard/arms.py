@@ -1,0 +1,70 @@
+"""Names of models and arms in words, and the one row per arm that the screen shows."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from dashboard.roc import ARM
+from ehrfm_core.study import Study
+
+MODELS = {
+    "probe": "Probe on the foundation model",
+    "finetuned": "Fine-tuned model",
+    "baseline_token_counts": "Baseline: count of each token",
+    "baseline_n_tokens": "Baseline: number of tokens",
+    "baseline_age_sex": "Baseline: age and sex",
+}
+_ARM_ORDER = {"in_distribution": 0, "zero_shot": 1, "adapted": 2}
+
+
+def model_label(model: str) -> str:
+    """A model's name in words.
+
+    >>> model_label("baseline_token_counts"), model_label("probe")
+    ('Baseline: count of each token', 'Probe on the foundation model')
+    """
+    if model.startswith("baseline_") and model not in MODELS:
+        return "Baseline: " + model.removeprefix("baseline_").replace("_", " ")
+    return MODELS.get(model, model.replace("_", " ").capitalize())
+
+
+def arm_label(row: dict[str, object]) -> str:
+    """An arm in words, e.g. `mimic → ucmc, unchanged`."""
+    way = f"{row['train_site']} → {row['test_site']}"
+    if row["arm"] == "in_distribution":
+        return way
+    if row["arm"] == "zero_shot":
+        return f"{way}, unchanged"
+    share = row["adapt_fraction"]
+    part = f" on {100 * float(share):g} %" if share else ""  # type: ignore[arg-type]
+    return f"{way}, {row['adapt_method'] or 'adapted'}{part}"
+
+
+def auc_rows(study: Study, metrics: pl.DataFrame, outcome: str) -> pl.DataFrame:
+    """One row a model and arm: its ROC-AUC over all stays, in a fixed order, with `label` and `repeats`.
+
+    Where an arm was repeated (other local samples), the row is that of the median estimate.
+    """
+    rows = metrics.filter(
+        (pl.col("outcome") == outcome) & (pl.col("metric") == "roc_auc") & (pl.col("subgroup") == "all")
+    ).sort("estimate", nulls_last=True, maintain_order=True)
+    key = [column for column in ARM if column != "repeat"]
+    known = pl.col("estimate").count().cast(pl.Int64)
+    picked = rows.group_by(key, maintain_order=True).agg(
+        pl.exclude(key).get(pl.max_horizontal((known - 1) // 2, pl.lit(0))),
+        repeats=pl.len(),
+        lowest=pl.col("estimate").min(),
+        highest=pl.col("estimate").max(),
+    )
+    order = picked.with_columns(
+        label=pl.struct("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").map_elements(
+            arm_label, return_dtype=pl.String
+        ),
+        model_label=pl.col("model").map_elements(model_label, return_dtype=pl.String),
+        _arm=pl.col("arm").replace_strict(_ARM_ORDER, default=3, return_dtype=pl.Int32),
+        _site=pl.col("test_site").replace_strict(
+            {s: i for i, s in enumerate(study.sites)}, default=99, return_dtype=pl.Int32
+        ),
+        _model=pl.col("model").str.starts_with("baseline_"),
+    )
+    return order.sort("_site", "_arm", "adapt_fraction", "_model", "model").drop("_arm", "_site", "_model")

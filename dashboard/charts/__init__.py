@@ -1,0 +1,1 @@
+"""Figures as pure functions: frames and arrays in, a Plotly figure out."""

@@ -1,0 +1,174 @@
+"""The two maps: a population as density and one stay's path on top; an index, no measurement."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+
+from dashboard import measures, theme
+
+KINDS = {"pca": "PCA", "umap": "UMAP"}
+
+
+def density_map(
+    counts: np.ndarray, info: dict[str, Any], kind: str, *, colour: str, height: int
+) -> go.Figure:
+    """Hourly positions of a population as a heat map (log scale).
+
+    `counts` has rows along y; `info` is this map's entry of `maps.json`, whose ranges the axes keep.
+    """
+    shown = np.where(counts > 0, np.log10(1 + counts), np.nan)
+    heat = go.Heatmap(
+        z=shown.astype(np.float32),
+        customdata=counts.astype(np.int32),
+        colorscale=theme.fade(colour),
+        hovertemplate="%{customdata:,} hourly states here<extra></extra>",
+        showscale=False,
+    )
+    return _frame(heat, counts.shape[0], info, kind, height)
+
+
+def difference_map(
+    first: np.ndarray,
+    second: np.ndarray,
+    info: dict[str, Any],
+    kind: str,
+    *,
+    colours: tuple[str, str],
+    height: int,
+) -> go.Figure:
+    """Where one population is denser than the other: log2 ratio of their shares.
+
+    The first's colour stands where it prevails. Bins with fewer than `measures.MIN_CELL` states of both
+    together stay empty.
+    """
+    share = (first + 0.5) / max(1.0, first.sum()), (second + 0.5) / max(1.0, second.sum())
+    ratio = np.clip(np.log2(share[0] / share[1]), -4, 4)
+    shown = np.where(first + second >= measures.MIN_CELL, ratio, np.nan)
+    heat = go.Heatmap(
+        z=shown.astype(np.float32),
+        zmin=-4,
+        zmax=4,
+        colorscale=[[0, colours[1]], [0.5, theme.alpha(theme.NEUTRAL, 0.15)], [1, colours[0]]],
+        hovertemplate="log2 ratio of densities %{z:.1f}<extra></extra>",
+        colorbar={
+            "title": {"text": "log2 ratio", "side": "right"},
+            "thickness": 8,
+            "len": 0.6,
+            "outlinewidth": 0,
+        },
+    )
+    return _frame(heat, first.shape[0], info, kind, height)
+
+
+def _frame(heat: go.Heatmap, bins: int, info: dict[str, Any], kind: str, height: int) -> go.Figure:
+    x_range, y_range = info["x_range"], info["y_range"]
+    heat.update(
+        x=measures.centres(x_range[0], x_range[1], bins), y=measures.centres(y_range[0], y_range[1], bins)
+    )
+    figure = go.Figure(heat)
+    theme.style(figure, height=height, legend=False, margin={"l": 8, "r": 14, "t": 8, "b": 8})
+    titles = _axis_titles(info, kind)
+    plain = {
+        "showgrid": False,
+        "ticks": "",
+        "showticklabels": False,
+        "showline": True,
+        "linecolor": theme.GRID,
+    }
+    # the title stands on top: the bar of hours takes the place below
+    figure.update_xaxes(range=list(x_range), title=titles[0], side="top", mirror=True, **plain)
+    figure.update_yaxes(range=list(y_range), title=titles[1], mirror=True, **plain)
+    figure.update_yaxes(scaleanchor="x", scaleratio=1)
+    return figure
+
+
+def _axis_titles(info: dict[str, Any], kind: str) -> tuple[str, str]:
+    if kind == "umap":
+        return "UMAP 1 (axes have no units)", "UMAP 2"
+    shares = [f" ({100 * share:.0f} % of variance)" for share in info.get("explained_variance") or []]
+    first, second = (*shares, "", "")[:2]
+    return f"PC 1{first}", f"PC 2{second}"
+
+
+def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: float | None) -> go.Figure:
+    """Draw one stay's hourly path: hours in colour, an open circle at its start, a filled one at its end.
+
+    `path` has hour, <kind>_x and <kind>_y. The hour of the largest jump (measured in the full space) is drawn
+    thick: it need not be the longest step on the picture, and that is the point.
+    """
+    path = path.sort("hour")
+    x, y, hour = (path[column].to_numpy() for column in (f"{kind}_x", f"{kind}_y", "hour"))
+    if len(path) == 0:
+        return figure
+    step = largest_step(jump_minute, int(hour[-1]))
+    if step is not None:
+        inside = (hour == step - 1) | (hour == step)
+        figure.add_scatter(
+            x=x[inside],
+            y=y[inside],
+            mode="lines",
+            line={"color": theme.ACCENT, "width": 7},
+            opacity=0.9,
+            hoverinfo="skip",
+            name="hour of the largest jump",
+        )
+    last = len(path) - 1
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        line={"color": theme.NEUTRAL, "width": 1.4},
+        marker={
+            "color": hour,
+            "colorscale": theme.SEQUENTIAL,
+            "cmin": 0,
+            "cmax": 24,
+            "size": [13 if i in (0, last) else 7 for i in range(last + 1)],
+            "symbol": ["circle-open" if i == 0 else "circle" for i in range(last + 1)],
+            "line": {
+                "color": ["#5B8DB8" if i == 0 else "rgba(255, 255, 255, 0.85)" for i in range(last + 1)],
+                "width": [3 if i == 0 else 1 for i in range(last + 1)],
+            },
+            "colorbar": {
+                "orientation": "h",
+                "x": 0.5,
+                "y": -0.02,
+                "yanchor": "top",
+                "tickvals": [0, 6, 12, 18, 24],
+                "ticktext": ["0 h", "6 h", "12 h", "18 h", "24 h"],
+                "thickness": 7,
+                "len": 0.55,
+                "outlinewidth": 0,
+            },
+        },
+        customdata=hour,
+        hovertemplate="hour %{customdata}<extra></extra>",
+        name="path",
+    )
+    if step is not None:
+        figure.add_annotation(
+            x=0.015,
+            y=0.985,
+            xref="x domain",
+            yref="y domain",
+            text=f"<b>━</b> largest jump, full space: hour {step}",
+            font={"color": theme.ACCENT, "size": 12},
+            showarrow=False,
+        )
+    return figure
+
+
+def largest_step(minute: float | None, last_hour: int) -> int | None:
+    """The hour whose hourly step contains a minute: minute 61 lies in the step from hour 1 to hour 2.
+
+    >>> largest_step(61.0, 24), largest_step(0.0, 24), largest_step(1440.0, 24), largest_step(None, 24)
+    (2, 1, 24, None)
+    """
+    if minute is None or not math.isfinite(minute):
+        return None
+    return int(min(max(1, math.ceil(minute / 60)), last_hour))

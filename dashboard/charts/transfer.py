@@ -1,0 +1,113 @@
+"""How well predictions rank patients, at home and elsewhere: ROC curves and a ladder of their areas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import polars as pl
+
+from dashboard import theme
+from dashboard.roc import GRID, Roc
+
+DASHES = {"in_distribution": "solid", "zero_shot": "dash", "adapted": "solid"}
+
+
+def roc_figure(curves: Sequence[tuple[str, str, str, Roc]]) -> go.Figure:
+    """ROC curves with their bands, square, with the line of chance.
+
+    Each entry is label, colour, dash and curve.
+    """
+    figure = go.Figure()
+    for label, colour, dash, curve in curves:
+        figure.add_scatter(
+            x=[*GRID, *GRID[::-1]],
+            y=[*curve.high, *curve.low[::-1]],
+            fill="toself",
+            fillcolor=theme.alpha(colour, 0.14),
+            line={"width": 0},
+            hoverinfo="skip",
+            legendgroup=label,
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=curve.fpr,
+            y=curve.tpr,
+            mode="lines",
+            line={"color": colour, "width": 2.2, "dash": dash},
+            name=label,
+            legendgroup=label,
+            hovertemplate="false positives %{x:.0%}, true positives %{y:.0%}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": theme.RULE, "dash": "dot", "width": 1.3},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    theme.style(figure, height=520 + 26 * len(curves), hovermode="closest")
+    figure.update_layout(legend={"orientation": "v", "x": 0, "y": -0.14, "yanchor": "top"}, margin={"t": 8})
+    figure.update_xaxes(
+        title="False positive rate", range=[-0.01, 1.01], tickformat=".0%", constrain="domain"
+    )
+    figure.update_yaxes(
+        title="True positive rate",
+        range=[-0.01, 1.01],
+        tickformat=".0%",
+        scaleanchor="x",
+        scaleratio=1,
+        constrain="domain",
+    )
+    return figure
+
+
+def ladder(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
+    """ROC-AUC with its interval, a row an arm, a symbol a model; `rows` from `arms.auc_rows`."""
+    known = rows.drop_nulls("estimate")
+    labels = known["label"].unique(maintain_order=True).to_list()
+    models = known["model_label"].unique(maintain_order=True).to_list()
+    figure = go.Figure()
+    for k, model in enumerate(models):
+        part = known.filter(pl.col("model_label") == model)
+        offset = 0.5 * (0.5 - (k + 0.5) / len(models))
+        estimate = part["estimate"].to_numpy()
+        ink = [colours.get(site, theme.NEUTRAL) for site in part["test_site"]] if k == 0 else theme.NEUTRAL
+        figure.add_scatter(
+            x=estimate,
+            y=[-labels.index(label) + offset for label in part["label"]],
+            error_x={
+                "array": (part["ci_high"].fill_null(part["estimate"]) - part["estimate"]).to_numpy(),
+                "arrayminus": (part["estimate"] - part["ci_low"].fill_null(part["estimate"])).to_numpy(),
+                "thickness": 1.6 if k == 0 else 1.1,
+                "width": 0,
+                "color": theme.NEUTRAL,
+            },
+            mode="markers",
+            marker={
+                "size": 11 if k == 0 else 8,
+                "symbol": theme.MODEL_SYMBOLS[k % len(theme.MODEL_SYMBOLS)],
+                "color": ink,
+            },
+            name=model,
+            customdata=part.select("label", "ci_low", "ci_high", "n", "n_events").rows(),
+            hovertemplate=f"<b>{model}</b><br>%{{customdata[0]}}<br>AUC %{{x:.3f}} "
+            "[%{customdata[1]:.3f}–%{customdata[2]:.3f}]<br>n %{customdata[3]:,}, "
+            "%{customdata[4]:,} events<extra></extra>",
+        )
+    theme.style(figure, height=130 + max(2, len(labels)) * (26 + 16 * len(models)), hovermode="closest")
+    figure.add_vline(x=0.5, line={"color": theme.RULE, "dash": "dot", "width": 1.3})
+    figure.update_xaxes(title="ROC-AUC (0.5 is chance)", range=[min(0.4, _lowest(known)), 1.005])
+    figure.update_yaxes(
+        tickvals=[-i for i in range(len(labels))],
+        ticktext=labels,
+        range=[-len(labels) + 0.4, 0.6],
+        showgrid=True,
+    )
+    return figure
+
+
+def _lowest(rows: pl.DataFrame) -> float:
+    value = rows["ci_low"].min()
+    return max(0.0, float(value) - 0.03) if value is not None else 0.4  # type: ignore[arg-type]

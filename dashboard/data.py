@@ -1,0 +1,136 @@
+"""Reading studies for the screen, with caching.
+
+Cache keys are names and the study's digest, never arrays or frames: Streamlit hashes large ones by a
+sample, so that a changed array can return a stale result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboard import state
+from ehrfm_core.errors import UserError
+from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.study import Study, list_studies, open_study
+from ehrfm_core.study.layout import MANIFEST
+
+DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "data_samples/studies"
+
+
+def studies_folder(arguments: list[str]) -> Path:
+    """The folder after `--studies` on the command line; the bundled studies without it."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--studies", type=Path, default=DEFAULT_FOLDER)
+    try:
+        return parser.parse_known_args(arguments)[0].studies
+    except (argparse.ArgumentError, SystemExit):
+        raise UserError("--studies needs a folder: streamlit run dashboard/app.py -- --studies DIR") from None
+
+
+def studies(folder: Path) -> dict[str, Study | UserError]:
+    """Every study in `folder`, by name; read again only when a manifest has changed on disk."""
+    paths = [folder / MANIFEST, *sorted(folder.glob(f"*/{MANIFEST}"))]
+    stamp = "|".join(f"{path}:{path.stat().st_mtime_ns}" for path in paths if path.is_file())
+    return _studies(str(folder), stamp)
+
+
+def current_study() -> Study:
+    """The study chosen in the sidebar."""
+    study = studies(studies_folder(sys.argv[1:]))[st.session_state[state.STUDY]]
+    if isinstance(study, UserError):
+        raise study
+    return study
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _studies(folder: str, stamp: str) -> dict[str, Study | UserError]:
+    return list_studies(folder)
+
+
+@st.cache_resource(max_entries=96, show_spinner="Reading the study …")
+def _site_table(folder: str, digest: str, site: str, name: str) -> pl.DataFrame:
+    return open_study(folder).site_table(site, name)
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading the results …")
+def _result(folder: str, digest: str, name: str) -> pl.DataFrame:
+    return open_study(folder).result(name)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _json(folder: str, digest: str, name: str) -> dict[str, Any]:
+    study = open_study(folder)
+    return study.maps() if name == "maps" else study.tokenizer()
+
+
+@st.cache_resource(max_entries=32, show_spinner="Reading the study …")
+def _paths(folder: str, digest: str, site: str) -> pl.DataFrame:
+    study = open_study(folder)
+    if study.has("evaluate"):
+        return study.site_table(site, "paths")
+    nothing = (pl.lit(None, pl.Float32).alias(f"risk_{name}") for name in OUTCOMES)
+    return study.site_table(site, "hourly").drop("state").with_columns(nothing)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _stays(folder: str, digest: str, site: str) -> pl.DataFrame:
+    stays = _site_table(folder, digest, site, "stays").with_columns(
+        outcome.counts().alias(f"counts_{outcome.name}") for outcome in OUTCOMES.values()
+    )
+    if not open_study(folder).has("embed"):
+        return stays
+    paths = _paths(folder, digest, site)
+    last = paths.filter(pl.col("hour") == pl.col("hour").max()).select(
+        "hospitalization_id", *(f"risk_{name}" for name in OUTCOMES)
+    )
+    dynamics = _site_table(folder, digest, site, "dynamics")
+    key = "hospitalization_id"
+    return stays.join(dynamics, on=key, how="left", maintain_order="left").join(
+        last.unique(key, keep="first"), on=key, how="left", maintain_order="left"
+    )
+
+
+def site_table(study: Study, site: str, name: str) -> pl.DataFrame:
+    """A table of a site as it lies on disk."""
+    return _site_table(str(study.folder), study.digest, site, name)
+
+
+def paths(study: Study, site: str) -> pl.DataFrame:
+    """One row a stay and hour: map coordinates and risks; all risks are null before the evaluate stage."""
+    return _paths(str(study.folder), study.digest, site)
+
+
+def stays(study: Study, site: str) -> pl.DataFrame:
+    """One row a stay: `stays`, `dynamics` and the risks at the end of the window, joined by id.
+
+    `counts_<outcome>` is true where the stay counts for the outcome. Without the embed stage the columns of
+    `dynamics` and the risks are not there.
+    """
+    return _stays(str(study.folder), study.digest, site)
+
+
+def held_out(study: Study, site: str, outcome: str | None = None) -> pl.DataFrame:
+    """The test split of `stays`; with an outcome only those that count for it."""
+    frame = stays(study, site).filter(pl.col("split") == "test")
+    return frame if outcome is None else frame.filter(pl.col(f"counts_{outcome}"))
+
+
+def result(study: Study, name: str) -> pl.DataFrame:
+    """A result table: metrics, predictions or associations."""
+    return _result(str(study.folder), study.digest, name)
+
+
+def maps(study: Study) -> dict[str, Any]:
+    """`results/maps.json`."""
+    return _json(str(study.folder), study.digest, "maps")
+
+
+def tokenizer(study: Study) -> dict[str, Any]:
+    """`tokenizer.json`."""
+    return _json(str(study.folder), study.digest, "tokenizer")

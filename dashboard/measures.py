@@ -1,0 +1,162 @@
+"""Small statistics for the screen: pure functions on frames and arrays.
+
+Everything here is computed from full-space measures and outcomes, nothing from the 2-D maps (except the
+density that draws the maps' background).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from ehrfm_core.outcomes import OUTCOMES
+
+MIN_EVENTS = 10  # below this an estimate is drawn with a warning
+MIN_CELL = 11  # smaller groups are not shown as a rate on a map
+FEATURES = {
+    "path_length": "Path length",
+    "max_jump": "Largest jump",
+    "anomaly_score": "Anomaly score",
+    "n_tokens": "Tokens in 24 h",
+}
+MORE_FEATURES = FEATURES | {
+    "event_path_length": "Path length, events only",
+    "event_max_jump": "Largest event jump",
+    "mean_jump": "Mean jump",
+    "displacement": "Net displacement",
+    "tortuosity": "Tortuosity",
+    "mean_information": "Mean information",
+}
+
+
+def wilson(events: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of a proportion: arrays of lower and upper bounds (Wilson, JASA 1927).
+
+    >>> [round(float(x[0]), 3) for x in wilson(np.array([0]), np.array([10]))]
+    [0.0, 0.278]
+    """
+    events, n = np.asarray(events, dtype=float), np.asarray(n, dtype=float)
+    share = events / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+def bin_count(n: int) -> int:
+    """Deciles where there are stays enough, fewer bins where there are not (at least 20 a bin, 3 bins)."""
+    return int(np.clip(n // 20, 3, 10))
+
+
+def rate_by_quantile(frame: pl.DataFrame, feature: str, outcome: str) -> pl.DataFrame:
+    """Outcome rate in quantile bins of a feature, with Wilson intervals.
+
+    Returns one row a bin: bin (from 1), low, high, middle (the feature's range and median), n, events, rate,
+    ci_low, ci_high. Stays without the feature are left out; fewer than 6 of them give no rows.
+    """
+    known = frame.select(feature, outcome).drop_nulls()
+    if len(known) < 6:
+        return pl.DataFrame(schema={"bin": pl.Int64(), "n": pl.UInt32(), "rate": pl.Float64()})
+    values = known[feature].cast(pl.Float64).to_numpy()
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bin_count(len(known)) + 1)))
+    index = np.clip(np.searchsorted(edges, values, side="right"), 1, max(1, len(edges) - 1))
+    table = (
+        known.with_columns(bin=pl.Series(index))
+        .group_by("bin")
+        .agg(
+            low=pl.col(feature).min().cast(pl.Float64),
+            high=pl.col(feature).max().cast(pl.Float64),
+            middle=pl.col(feature).median(),
+            n=pl.len(),
+            events=pl.col(outcome).sum(),
+            rate=pl.col(outcome).mean(),
+        )
+        .sort("bin")
+    )
+    low, high = wilson(table["events"].to_numpy(), table["n"].to_numpy())
+    return table.with_columns(ci_low=pl.Series(low), ci_high=pl.Series(high))
+
+
+def spearman(frame: pl.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Matrix of Spearman correlations over the stays that have every column; NaN where one does not vary."""
+    known = frame.select(columns).drop_nulls()
+    if len(known) < 3:
+        return np.full((len(columns), len(columns)), np.nan)
+    ranks = known.select(pl.all().cast(pl.Float64).rank("average")).to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.corrcoef(ranks, rowvar=False)
+
+
+def inside_outside(frame: pl.DataFrame, outcome: str, threshold: float) -> pl.DataFrame:
+    """Outcome rate of the stays above and below a threshold of the anomaly score.
+
+    Two rows (flagged true and false): n, share of all, events, rate, ci_low, ci_high, mean_tokens. A group
+    without stays has null rates.
+    """
+    known = frame.filter(pl.col("anomaly_score").is_not_null())
+    grouped = (
+        known.group_by(flagged=pl.col("anomaly_score") > threshold)
+        .agg(n=pl.len(), events=pl.col(outcome).sum(), mean_tokens=pl.col("n_tokens").mean())
+        .with_columns(n=pl.col("n").cast(pl.Int64), events=pl.col("events").cast(pl.Int64))
+    )
+    both = pl.DataFrame({"flagged": [True, False]}).join(
+        grouped, on="flagged", how="left", maintain_order="left"
+    )
+    both = both.with_columns(
+        pl.col("n", "events").fill_null(0), share=pl.col("n").fill_null(0) / max(1, len(known))
+    )
+    n = both["n"].to_numpy()
+    low, high = wilson(both["events"].to_numpy(), np.maximum(n, 1))
+    empty = pl.col("n") == 0
+    return both.with_columns(
+        rate=pl.when(empty).then(None).otherwise(pl.col("events") / pl.col("n")),
+        ci_low=pl.when(empty).then(None).otherwise(pl.Series(low)),
+        ci_high=pl.when(empty).then(None).otherwise(pl.Series(high)),
+    )
+
+
+def density(
+    x: np.ndarray, y: np.ndarray, x_range: Sequence[float], y_range: Sequence[float], bins: int
+) -> np.ndarray:
+    """Counts on a grid (bins × bins, rows along y) within the map's ranges."""
+    counts, _, _ = np.histogram2d(y, x, bins=bins, range=[list(y_range), list(x_range)])
+    return counts
+
+
+def centres(low: float, high: float, bins: int) -> np.ndarray:
+    """Middles of equal bins between two bounds."""
+    edges = np.linspace(low, high, bins + 1)
+    return (edges[:-1] + edges[1:]) / 2
+
+
+def availability(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One row a site and outcome: stays that count, events and rate, in all splits and in the test split."""
+    rows = []
+    for site, frame in frames.items():
+        for name, outcome in OUTCOMES.items():
+            counted = frame.filter(pl.col(f"counts_{name}"))
+            test = counted.filter(pl.col("split") == "test")
+            rows.append(
+                {
+                    "site": site,
+                    "outcome": outcome.label,
+                    "n": len(counted),
+                    "events": int(counted[name].sum() or 0),
+                    "rate": counted[name].mean(),
+                    "test_n": len(test),
+                    "test_events": int(test[name].sum() or 0),
+                }
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def verdict(n: int, events: int) -> str:
+    """Whether a test split can answer for an outcome."""
+    if n == 0:
+        return "no stays count"
+    if events in (0, n):
+        return "one class only: nothing to rank"
+    if min(events, n - events) < MIN_EVENTS:
+        return "too few events to read"
+    return "can be read"

@@ -1,0 +1,53 @@
+"""The background of the maps: every hourly state of a site, counted on a grid on the server."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import streamlit as st
+
+from dashboard import data, measures
+from ehrfm_core.study import Study, open_study
+
+
+def counts(study: Study, site: str, kind: str, *, bins: int) -> np.ndarray:
+    """Hourly states of a site on the grid of a map (bins × bins, rows along y); shared, so read-only."""
+    return _counts(str(study.folder), study.digest, site, kind, bins)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Counting the population …")
+def _counts(folder: str, digest: str, site: str, kind: str, bins: int) -> np.ndarray:
+    study = open_study(folder)
+    info = data.maps(study)[kind]
+    paths = data.paths(study, site).select(f"{kind}_x", f"{kind}_y").drop_nulls()
+    grid = measures.density(
+        paths[f"{kind}_x"].to_numpy(), paths[f"{kind}_y"].to_numpy(), info["x_range"], info["y_range"], bins
+    )
+    grid.flags.writeable = False
+    return grid
+
+
+def outside(study: Study, site: str, kind: str) -> float:
+    """Share of a site's hourly states that lie outside the map's frame."""
+    info = data.maps(study)[kind]
+    paths = data.paths(study, site)
+    inside = pl.col(f"{kind}_x").is_between(*info["x_range"]) & pl.col(f"{kind}_y").is_between(
+        *info["y_range"]
+    )
+    share = paths.select(inside.mean()).item()
+    return 1 - float(share) if share is not None else 0.0
+
+
+def bins_for(n_states: int) -> int:
+    """A finer grid the more states there are to fill it.
+
+    >>> bins_for(6_000), bins_for(400_000)
+    (40, 110)
+    """
+    return int(np.clip(np.sqrt(n_states) / 2, 40, 110))
+
+
+def path(study: Study, site: str, stay: str) -> pl.DataFrame:
+    """The hourly path and risks of one stay, by hour."""
+    frame = data.paths(study, site).filter(pl.col("hospitalization_id") == stay)
+    return frame.unique("hour", keep="first").sort("hour")

@@ -1,0 +1,95 @@
+"""What the page remembers: names of URL parameters, and the focused stay.
+
+Widgets are bound to the URL by Streamlit itself (`bind="query-params"`); the focus is written by hand,
+because a table's selection cannot be bound. Session state holds names and ids only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+STUDY = "b"
+OUTCOME = "y"
+SITE = "s"
+MAP = "m"
+LAYER = "c"
+GROUP = "g"
+ORDER = "o"
+THRESHOLD = "t"
+MODEL = "k"
+FEATURE = "x"
+FOCUS = "f"
+
+_TOLD = "told"  # unknown URL values the user has already been told about
+
+
+def seed(key: str, options: Mapping[str, str], *, what: str) -> Callable[[str], str]:
+    """Prepare a bound widget: accept a value's name as well as its label in the URL, drop what is unknown.
+
+    `options` maps values to labels. Returns the function that formats a value, for the widget's
+    `format_func`.
+    """
+    raw = st.query_params.get(key)
+    if key in st.session_state and st.session_state[key] not in options:
+        del st.session_state[key]  # chosen under another study, which had other options
+    if raw is not None and raw not in options.values():
+        if raw in options:
+            st.session_state.setdefault(key, raw)
+        else:
+            tell_unknown(key, raw, what)
+    return lambda value: options.get(value, str(value))
+
+
+def tell_unknown(key: str, value: str, what: str) -> None:
+    """Say once that a value in the link is not known here."""
+    told = st.session_state.setdefault(_TOLD, [])
+    mark = f"{key}={value[:60]}"
+    if mark not in told:
+        told.append(mark)
+        st.toast(
+            f"This link names {_what(what)} that is not in this study: showing the default.",
+            icon=":material/link_off:",
+        )
+
+
+def _what(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
+
+
+def focus() -> tuple[str, str] | None:
+    """Site and id of the focused stay, or None."""
+    raw = st.query_params.get(FOCUS) or st.session_state.get("focus")
+    if not raw or "/" not in str(raw):
+        return None
+    site, _, stay = str(raw).partition("/")
+    return site, stay
+
+
+def set_focus(site: str, stay: str) -> None:
+    """Focus a stay, here and in the URL."""
+    value = f"{site}/{stay}"
+    st.session_state["focus"] = value
+    if st.query_params.get(FOCUS) != value:
+        st.query_params[FOCUS] = value
+
+
+def follow_table(key: str, ids: list[str], site: str) -> Callable[[], None]:
+    """The callback of a table of stays: focus the row that was clicked."""
+
+    def follow() -> None:
+        rows = st.session_state[key]["selection"]["rows"]
+        if rows and rows[0] < len(ids):
+            set_focus(site, ids[rows[0]])
+
+    return follow
+
+
+def select_row(key: str, row: int | None) -> None:
+    """Mark a row of a table from code, before the table is drawn."""
+    wanted: dict[str, Any] = {"rows": [] if row is None else [row], "columns": [], "cells": []}
+    held = st.session_state.get(key)
+    if held is None or list(held["selection"]["rows"]) != wanted["rows"]:
+        st.session_state[key] = {"selection": wanted}

@@ -1,0 +1,83 @@
+"""Colours, fonts and Plotly settings, in one place.
+
+Ink that belongs to the page (text, grid, background) is left to Streamlit's theme, which follows the
+browser between light and dark; colours that carry meaning are fixed here and readable on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+# Okabe–Ito, ordered so that no two neighbours are confused by any common colour blindness
+SITE_COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#009E73")
+OUTCOME_COLOURS = {"death": "#CC79A7", "long_los": "#E69F00", "icu": "#56B4E9", "imv": "#009E73"}
+OUTCOME_DASHES = {"death": "solid", "long_los": "dash", "icu": "dot", "imv": "dashdot"}
+MODEL_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+ACCENT = "#E69F00"
+NEUTRAL = "#7B8794"
+GRID = "rgba(128, 140, 155, 0.18)"
+RULE = "rgba(128, 140, 155, 0.55)"
+SEQUENTIAL = "Cividis"
+
+# showSendToCloud: Plotly's own default offers to upload the chart
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "displayModeBar": "hover",
+    "scrollZoom": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    "toImageButtonOptions": {"format": "svg", "scale": 2},
+}
+
+
+def site_colours(sites: Sequence[str]) -> dict[str, str]:
+    """One colour a site, the same on every page: the source first.
+
+    >>> site_colours(["mimic", "ucmc"])
+    {'mimic': '#0072B2', 'ucmc': '#D55E00'}
+    """
+    return {site: SITE_COLOURS[i % len(SITE_COLOURS)] for i, site in enumerate(sites)}
+
+
+def alpha(colour: str, opacity: float) -> str:
+    """A hex colour with an opacity.
+
+    >>> alpha("#0072B2", 0.5)
+    'rgba(0, 114, 178, 0.5)'
+    """
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity})"
+
+
+def fade(colour: str) -> list[list[Any]]:
+    """A colour scale from nothing to `colour`: empty bins show the page, light or dark."""
+    return [[0.0, alpha(colour, 0.0)], [0.01, alpha(colour, 0.12)], [1.0, alpha(colour, 0.95)]]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round values (1, 2, 5 times a power of ten) between two positive bounds, for a logarithmic axis.
+
+    >>> log_ticks(0.4, 6)
+    [0.5, 1.0, 2.0, 5.0]
+    """
+    values = [round(step * 10.0**power, 9) for power in range(-3, 7) for step in (1, 2, 5)]
+    return [value for value in values if low <= value <= high]
+
+
+def style(figure: go.Figure, *, height: int, legend: bool = True, **layout: Any) -> go.Figure:
+    """Give a figure the house's margins, grid and legend; returns it."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36 if legend else 12, "b": 8},
+        dragmode="zoom",
+        hoverlabel={"namelength": -1},
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None},
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True, title_standoff=8)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True, title_standoff=8)
+    figure.update_layout(**layout)
+    return figure

@@ -1,0 +1,75 @@
+"""One stay's first 24 hours, token by token, in words."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from dashboard import data
+from ehrfm_core.study import Study, open_study
+from ehrfm_core.tokens.decode import decode
+from ehrfm_core.tokens.vocabulary import FAMILY_LABELS, PREFIX_FAMILIES, START
+from ehrfm_core.tokens.window import cut_window
+
+PREFIX_LABEL = "Known at the start"
+LABELS = FAMILY_LABELS | {"special": "Unknown, cut off"}
+
+
+def stay_tokens(study: Study, site: str, stay: str) -> pl.DataFrame:
+    """One row a token of the window: what `decode` gives, and jump, information, hour, prefix, text.
+
+    `jump` is the distance in the full space from the state before the token to the state after it,
+    `information` −log p of the token in nats; both are null where the study holds none. `prefix` marks the
+    static tokens every stay begins with. An unknown stay gives no rows.
+    """
+    return _stay_tokens(str(study.folder), study.digest, site, stay)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _stay_tokens(folder: str, digest: str, site: str, stay: str) -> pl.DataFrame:
+    study = open_study(folder)
+    tokenizer = data.tokenizer(study)
+    mine = pl.col("hospitalization_id") == stay
+    timeline = data.site_table(study, site, "timelines").filter(mine).head(1)
+    if timeline.is_empty():
+        return decode([], [], tokenizer["vocabulary"]).pipe(_describe, 0)
+    window = cut_window(
+        timeline,
+        tokenizer["vocabulary"],
+        hours=tokenizer.get("window_hours", 24),
+        max_tokens=tokenizer.get("max_tokens", 1024),
+    )
+    tokens = decode(window["tokens"][0].to_list(), window["minutes"][0].to_list(), tokenizer["vocabulary"])
+    jumps = data.site_table(study, site, "jumps").filter(mine).head(1)
+    for column in ("jump", "information"):
+        values = [] if jumps.is_empty() else jumps[column].to_list()[0] or []
+        fits = len(values) == len(tokens)
+        tokens = tokens.with_columns(
+            pl.Series(column, values if fits else [None] * len(tokens), dtype=pl.Float64)
+        )
+    return _describe(tokens, int(tokenizer.get("n_bins", 10)))
+
+
+def _describe(tokens: pl.DataFrame, n_bins: int) -> pl.DataFrame:
+    if "jump" not in tokens.columns:
+        tokens = tokens.with_columns(jump=pl.lit(None, pl.Float64), information=pl.lit(None, pl.Float64))
+    name = pl.col("name").str.replace_all("_", " ").fill_null("unknown")
+    level = pl.concat_str(pl.lit(" · bin "), pl.col("bin") + 1, pl.lit(f" of {n_bins}"))
+    return tokens.with_columns(
+        hour=pl.col("minute") / 60,
+        prefix=pl.col("family").is_in(PREFIX_FAMILIES) | (pl.col("token") == START),
+        label=pl.when(pl.col("family").is_in(PREFIX_FAMILIES) | (pl.col("token") == START))
+        .then(pl.lit(PREFIX_LABEL))
+        .otherwise(pl.col("family").replace_strict(LABELS, default="Other", return_dtype=pl.String)),
+        text=pl.when(pl.col("bin").is_null()).then(name).otherwise(pl.concat_str(name, level)),
+    )
+
+
+def largest_jumps(tokens: pl.DataFrame, k: int = 5) -> pl.DataFrame:
+    """The `k` event tokens with the largest jumps, largest first; `rank` counts from 1."""
+    return (
+        tokens.filter(~pl.col("prefix") & pl.col("jump").is_not_null())
+        .sort("jump", descending=True, maintain_order=True)
+        .head(k)
+        .with_row_index("rank", offset=1)
+    )

@@ -1,0 +1,112 @@
+"""Pieces every page is made of: headings, charts with their captions, and panels for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard import data, state, theme
+from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.study import Study
+
+_STAGE_SENTENCE = {
+    "tokenize": "The tables have not been turned into tokens yet.",
+    "pretrain": "The model has not been trained yet.",
+    "embed": "The model has not read the stays yet: there are no states, paths or maps.",
+    "evaluate": "Nothing has been evaluated yet: there are no predictions or associations.",
+}
+
+CSS = """
+<style>
+  [data-testid="stMainBlockContainer"] { max-width: 1600px; padding-left: 2.5rem; padding-right: 2.5rem; }
+  [data-testid="stMetricValue"], [data-testid="stDataFrame"] { font-variant-numeric: tabular-nums; }
+  [data-testid="stCaptionContainer"] p { line-height: 1.45; max-width: 68rem; }
+</style>
+"""
+
+
+def header(title: str, question: str) -> None:
+    """A page's title and the question it answers."""
+    st.title(title, anchor=False)
+    st.markdown(f":gray[{question}]")
+
+
+def section(title: str, explanation: str | None = None) -> None:
+    """A heading within a page, with one sentence under it."""
+    st.subheader(title, anchor=False)
+    if explanation:
+        st.markdown(f":gray[{explanation}]")
+
+
+def chart(figure: go.Figure, *, key: str, alt: str, caption: str) -> None:
+    """A figure with its caption (n, events, space, interval) and its text for screen readers."""
+    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, theme="streamlit")
+    st.caption(caption)
+
+
+def current() -> tuple[Study, Outcome]:
+    """The study and the outcome chosen in the sidebar."""
+    return data.current_study(), OUTCOMES[st.session_state[state.OUTCOME]]
+
+
+class StageMissingError(Exception):
+    """A page stands on a stage that has not run; caught in `app.py`, which draws a panel instead."""
+
+
+def needs(study: Study, *stages: str) -> None:
+    """Give up the page where a stage it stands on has not run."""
+    missing = [stage for stage in stages if not study.has(stage)]
+    if missing:
+        raise StageMissingError(
+            _STAGE_SENTENCE[missing[0]],
+            "This page needs the stage " + " and ".join(f"`{stage}`" for stage in missing) + ". Run it with:",
+            f"python -m train {missing[0]} {study.folder}",
+        )
+
+
+def absent(
+    title: str, explanation: str, command: str | None = None, icon: str = ":material/hourglass_empty:"
+) -> None:
+    """A panel in place of something that is not there: what, why, and the way out."""
+    with st.container(border=True):
+        st.markdown(f"**{icon} {title}**")
+        st.markdown(explanation)
+        if command:
+            st.code(command, language="bash", wrap_lines=True)
+
+
+def choose(label: str, options: Mapping[str, str], *, key: str, what: str) -> str:
+    """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels."""
+    shown = state.seed(key, options, what=what)
+    first = next(iter(options))
+    chosen = st.segmented_control(
+        label, list(options), default=first, required=True, format_func=shown, key=key, bind="query-params"
+    )
+    return chosen if chosen in options else first
+
+
+def pick(label: str, options: Mapping[str, str], *, key: str, what: str, help: str | None = None) -> str:
+    """A drop-down bound to the URL; `options` maps values to labels."""
+    shown = state.seed(key, options, what=what)
+    chosen = st.selectbox(label, list(options), format_func=shown, key=key, bind="query-params", help=help)
+    return chosen if chosen in options else next(iter(options))
+
+
+def inline(label: str) -> str:
+    """A label within a sentence: its first letter small, unless it begins an abbreviation.
+
+    >>> inline("Long stay"), inline("ICU after 24 h")
+    ('long stay', 'ICU after 24 h')
+    """
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> count(1, "stay"), count(2, "stay"), count(1234, "stay")
+    ('1 stay', '2 stays', '1,234 stays')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

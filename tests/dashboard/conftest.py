@@ -1,0 +1,46 @@
+"""Studies of every shape, made once a session, and a way to open a page on one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.make_study import break_study, make_study
+
+APP = Path(__file__).parents[2] / "dashboard/app.py"
+PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "methods")
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies")
+    make_study(folder / "two", sites={"mimic": 160, "ucmc": 140}, seed=1)
+    make_study(
+        folder / "one", sites={"mimic": 120}, seed=2, one_class="imv", few_events="death", synthetic=False
+    )
+    make_study(folder / "tiny", sites={"mimic": 9, "ucmc": 7}, seed=3)
+    make_study(folder / "tokenized", sites={"mimic": 60}, stages=("tokenize",))
+    make_study(
+        folder / "unevaluated", sites={"mimic": 60, "ucmc": 50}, stages=("tokenize", "pretrain", "embed")
+    )
+    damaged = make_study(folder / "damaged", sites={"mimic": 60})
+    (damaged / "sites/mimic/dynamics.parquet").write_bytes(b"not parquet")
+    (damaged / "results/metrics.parquet").unlink()
+    break_study(folder / "broken")
+    return folder
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    def run(folder: Path, page: str = "overview", **query: str | list[str]) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app.py", "--studies", str(folder)])
+        app = AppTest.from_file(APP, default_timeout=60)
+        app.query_params.update(query)
+        app.switch_page(f"app_pages/{page}.py")
+        return app.run()
+
+    return run

@@ -1,0 +1,279 @@
+"""Figures as pure functions: what is drawn, with which colours, and nothing with WebGL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+import pytest
+
+from dashboard import measures, theme
+from dashboard.charts import dynamics, maps, outliers, overview, patient, transfer
+from dashboard.roc import GRID, roc
+from dashboard.table_one import table_one
+
+INFO = {"x_range": [-2.0, 2.0], "y_range": [-1.0, 3.0], "explained_variance": [0.5, 0.25]}
+
+
+def path(hours: int = 25) -> pl.DataFrame:
+    hour = np.arange(hours)
+    return pl.DataFrame(
+        {"hour": hour, "pca_x": hour / 20, "pca_y": np.sin(hour), "umap_x": hour / 20, "umap_y": np.cos(hour)}
+        | {
+            f"risk_{name}": [0.1] * hours if name != "icu" else [None] * hours
+            for name in ("death", "long_los", "icu", "imv")
+        },
+        schema_overrides={f"risk_{name}": pl.Float32() for name in ("death", "long_los", "icu", "imv")},
+    )
+
+
+def tokens() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "position": [0, 1, 2, 3, 4],
+            "event": [0, 1, 2, 2, 3],
+            "hour": [0.0, 0.0, 1.0, 1.0, 20.0],
+            "label": ["Known at the start", "Known at the start", "Labs", "Labs", "Vitals"],
+            "text": ["TL START", "white", "lactate", "lactate · bin 10 of 10", "map"],
+            "jump": [0.0, 60.0, 5.0, 9.0, 2.0],
+            "information": [None, 1.0, 2.0, 3.0, 4.0],
+            "prefix": [True, True, False, False, False],
+        }
+    )
+
+
+def test_the_map_keeps_the_ranges_of_the_study_whatever_is_drawn() -> None:
+    empty = maps.density_map(np.zeros((10, 10)), INFO, "pca", colour="#0072B2", height=300)
+    full = maps.density_map(np.full((10, 10), 7.0), INFO, "pca", colour="#0072B2", height=300)
+    for figure in (empty, full):
+        assert list(figure.layout.xaxis.range) == INFO["x_range"]
+        assert list(figure.layout.yaxis.range) == INFO["y_range"]
+        assert figure.layout.yaxis.scaleanchor == "x"
+    assert np.isnan(empty.data[0].z).all()
+    assert "50 %" in full.layout.xaxis.title.text
+    assert (
+        "no units"
+        in maps.density_map(
+            np.ones((4, 4)), INFO, "umap", colour="#0072B2", height=300
+        ).layout.xaxis.title.text
+    )
+
+
+def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick() -> None:
+    figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
+    maps.add_path(figure, path(), "pca", jump_minute=7 * 60 + 30.0)
+    thick, line = figure.data[1:]
+    assert {thick.type, line.type} == {"scatter"}
+    assert thick.line.width > 3 * line.line.width
+    np.testing.assert_allclose(thick.x, [7 / 20, 8 / 20])
+    assert list(line.marker.color) == list(range(25))
+    assert (line.marker.cmin, line.marker.cmax) == (0, 24)
+    assert line.marker.symbol[0] == "circle-open"
+    assert set(line.marker.symbol[1:]) == {"circle"}
+    assert "hour 8" in figure.layout.annotations[0].text
+
+
+def test_a_path_without_events_has_no_thick_step_and_an_empty_one_draws_nothing() -> None:
+    figure = maps.density_map(np.ones((10, 10)), INFO, "umap", colour="#0072B2", height=300)
+    assert len(maps.add_path(figure, path(), "umap", jump_minute=None).data) == 2
+    assert len(maps.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 2
+
+
+def test_site_against_site_leaves_thin_bins_empty() -> None:
+    first, second = np.full((2, 2), 4.0), np.array([[100.0, 1.0], [20.0, 1.0]])
+    figure = maps.difference_map(first, second, INFO, "pca", colours=("#0072B2", "#D55E00"), height=300)
+    assert np.isnan(figure.data[0].z[:, 1]).all()
+    assert figure.data[0].z[0, 0] < 0
+
+
+def test_lanes_share_one_clock_and_leave_the_prefix_out_of_the_jumps() -> None:
+    figure = patient.lanes(
+        tokens(), tokens().tail(3).sort("jump", descending=True).with_row_index("rank", offset=1), path()
+    )
+    assert all(
+        tuple(axis.range) == (-0.4, 24.4)
+        for axis in (figure.layout.xaxis, figure.layout.xaxis2, figure.layout.xaxis3)
+    )
+    stems = next(trace for trace in figure.data if trace.mode == "lines" and trace.yaxis == "y2")
+    assert np.nanmax(stems.y) == 9.0
+    named = [note.text for note in figure.layout.annotations]
+    assert any("In-hospital death" in text for text in named)
+    assert not any("ICU" in text for text in named), "the stay does not count for the ICU outcome"
+
+
+def test_lanes_of_a_stay_without_events() -> None:
+    nothing = tokens().clear()
+    figure = patient.lanes(nothing, nothing.with_row_index("rank"), path().clear())
+    assert isinstance(figure, go.Figure)
+
+
+def frame(n: int = 300, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    value = rng.normal(size=n)
+    return pl.DataFrame(
+        {
+            "hospitalization_id": [str(i) for i in range(n)],
+            "path_length": value,
+            "n_tokens": np.round(np.exp(4 + value)).astype(int),
+            "anomaly_score": 0.5 + value / 20,
+            "death": rng.random(n) < 1 / (1 + np.exp(2 - value)),
+        }
+    )
+
+
+def test_dose_response_covers_every_stay_and_uses_the_sites_colours() -> None:
+    table = measures.rate_by_quantile(frame(), "path_length", "death")
+    assert table["n"].sum() == 300
+    assert len(table) == 10
+    assert (table["ci_low"] <= table["rate"]).all()
+    assert (table["rate"] <= table["ci_high"]).all()
+    figure = dynamics.dose_response({"mimic": table, "ucmc": table}, "Path length")
+    assert [trace.line.color for trace in figure.data] == ["#0072B2", "#D55E00"]
+
+
+def test_fewer_stays_give_fewer_bins_and_ties_never_split() -> None:
+    assert len(measures.rate_by_quantile(frame(49), "path_length", "death")) == 3
+    assert measures.rate_by_quantile(frame(5), "path_length", "death").is_empty()
+    tied = frame(60).with_columns(path_length=pl.lit(1.0))
+    assert measures.rate_by_quantile(tied, "path_length", "death")["n"].to_list() == [60]
+
+
+def test_wilson_against_published_values() -> None:
+    low, high = measures.wilson(np.array([81, 0]), np.array([263, 20]))  # Newcombe, Stat Med 1998, table I
+    np.testing.assert_allclose(low, [0.2553, 0.0], atol=1e-4)
+    np.testing.assert_allclose(high, [0.3662, 0.1611], atol=1e-4)
+
+
+def test_spearman_is_one_for_what_only_bends() -> None:
+    bent = frame().with_columns(bent=pl.col("path_length").exp())
+    assert measures.spearman(bent, ["path_length", "bent"])[0, 1] == pytest.approx(1)
+    assert np.isnan(measures.spearman(bent.head(2), ["path_length", "bent"])).all()
+
+
+def associations() -> pl.DataFrame:
+    rows = [
+        {"site": site, "outcome": "death", "feature": feature, "adjustment": adjustment, "n": 50}
+        | {
+            "coefficient": value,
+            "ci_low": None if value is None else value - 1,
+            "ci_high": None if value is None else value + 1,
+        }
+        for site in ("mimic", "ucmc")
+        for feature, value in (("path_length", 0.0), ("max_jump", None))
+        for adjustment in dynamics.ADJUSTMENTS
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def test_the_forest_is_in_odds_ratios_on_a_log_axis_and_skips_what_could_not_be_estimated() -> None:
+    figure = dynamics.forest(associations(), measures.FEATURES, theme.site_colours(["mimic", "ucmc"]))
+    assert figure.layout.xaxis.type == "log"
+    assert {x for trace in figure.data for x in trace.x} == {1.0}
+    assert [trace.name for trace in figure.data if trace.showlegend] == [
+        label for label, _ in dynamics.ADJUSTMENTS.values()
+    ]
+
+
+def test_flagged_and_not_add_up_and_an_empty_group_has_no_rate() -> None:
+    table = measures.inside_outside(frame(), "death", 0.5)
+    assert table["n"].sum() == 300
+    assert table["share"].sum() == pytest.approx(1)
+    nobody = measures.inside_outside(frame(), "death", 5.0)
+    assert nobody.filter("flagged")["rate"].to_list() == [None]
+    assert outliers.rates({"mimic": nobody}, {"mimic": "#0072B2"}).data
+
+
+def test_scores_are_points_for_a_small_site_and_a_density_for_a_large_one() -> None:
+    assert outliers.score_tokens(frame(), "mimic", "#0072B2", 0.5).data[0].type == "scatter"
+    assert outliers.score_tokens(frame(3000), "mimic", "#0072B2", 0.5).data[0].type == "heatmap"
+    shown = outliers.score_distribution({"mimic": frame(), "ucmc": frame(30, 1)}, 0.6)
+    assert [sum(trace.y) for trace in shown.data] == pytest.approx([1, 1])
+
+
+def test_roc_against_the_rank_formula_and_with_a_band_around_it() -> None:
+    rng = np.random.default_rng(3)
+    label = rng.random(400) < 0.2
+    score = np.round(label + rng.normal(size=400), 1)  # ties
+    curve = roc(label, score, rng.integers(0, 150, 400))
+    assert curve is not None
+    positive, negative = score[label][:, None], score[~label][None, :]
+    assert curve.auc == pytest.approx(np.mean((positive > negative) + 0.5 * (positive == negative)))
+    assert curve.auc_low < curve.auc < curve.auc_high
+    assert (curve.low <= curve.high).all()
+    inside = np.interp(GRID, curve.fpr, curve.tpr)
+    assert np.mean((curve.low - 1e-9 <= inside) & (inside <= curve.high + 1e-9)) > 0.95
+    assert len(curve.fpr) <= 400
+    figure = transfer.roc_figure([("mimic · AUC", "#0072B2", "solid", curve)])
+    assert figure.layout.yaxis.scaleanchor == "x"
+
+
+def test_roc_needs_both_classes_and_survives_a_single_event() -> None:
+    score, patient_id = np.arange(10.0), np.arange(10)
+    assert roc(np.zeros(10, dtype=bool), score, patient_id) is None
+    assert roc(np.ones(10, dtype=bool), score, patient_id) is None
+    assert roc(score == 4, score, patient_id) is not None
+
+
+def test_the_bootstrap_draws_patients_not_stays() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.random(60) < 0.4
+    score = label + rng.normal(size=60)
+    alone = roc(label, score, np.arange(60))
+    copied = roc(np.tile(label, 5), np.tile(score, 5), np.tile(np.arange(60), 5))
+    assert alone is not None
+    assert copied is not None
+    assert copied.auc_high - copied.auc_low == pytest.approx(alone.auc_high - alone.auc_low, rel=0.15)
+
+
+def test_table_one_has_a_difference_only_between_two_sites() -> None:
+    def stays(shift: float) -> pl.DataFrame:
+        flags = {
+            name: [True, False, None, False]
+            for name in ("death", "long_los", "icu", "icu_24h", "imv", "imv_24h")
+        }
+        return pl.DataFrame(
+            {"patient_id": ["a", "a", "b", "c"], "age": [50 + shift, 60 + shift, None, 70 + shift]}
+            | {
+                "los_hours": [30.0, 40, 50, 60],
+                "n_tokens": [1, 2, 3, 4],
+                "sex": ["Female", None, "Male", "Male"],
+            }
+            | {"race": [None] * 4, "ethnicity": ["x", "x", "x", "x"]}
+            | flags,
+            schema_overrides={"race": pl.String()},
+        )
+
+    alone = table_one({"mimic": stays(0)})
+    assert "SMD" not in alone.columns
+    both = table_one({"mimic": stays(0), "ucmc": stays(10)})
+    assert both.filter(pl.col("Characteristic") == "Age, years")["SMD"].to_list() == ["1.00"]
+    assert both.filter(pl.col("Characteristic") == "In-hospital death")["mimic"].to_list() == ["1 (33.3 %)"]
+
+
+def test_composition_and_losses() -> None:
+    figure = overview.token_composition({"mimic": {"lab": 10.0}, "ucmc": {"lab": 20.0, "vital": 50.0}})
+    assert [trace.name for trace in figure.data] == ["mimic", "ucmc"]
+    ladder = overview.loss_ladder({"Uniform": 5.0, "This model": 2.0})
+    assert ladder.data[0].marker.color[-1] == "#0072B2"
+
+
+def test_nothing_uploads_draws_with_webgl_or_writes_html_around_the_one_config() -> None:
+    assert theme.CONFIG["displaylogo"] is False
+    assert theme.CONFIG["showSendToCloud"] is False
+    for file in Path(theme.__file__).parent.rglob("*.py"):
+        source = file.read_text()
+        for forbidden in (
+            "Scattergl",
+            "Heatmapgl",
+            "write_html",
+            "plotly.express",
+            "unsafe_allow",
+            "import torch",
+            "from train",
+            "import train",
+        ):
+            assert forbidden not in source, (file.name, forbidden)
+        if "plotly_chart(" in source:
+            assert file.name == "ui.py"

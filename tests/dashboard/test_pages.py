@@ -1,0 +1,196 @@
+"""Every page on every shape of study: it draws what it should, says what is missing, and never raises."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.dashboard.conftest import PAGES
+
+Open = Callable[..., AppTest]
+CHARTS = {"overview": 1, "map": 2, "patient": 3, "dynamics": 6, "outliers": 4, "transfer": 2, "methods": 1}
+
+
+def text(app: AppTest) -> str:
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.warning, app.info, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def charts(app: AppTest) -> list[dict[str, object]]:
+    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+
+
+def fine(app: AppTest) -> None:
+    assert not app.exception, app.exception
+    assert not app.error
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_two_sites_draw_every_chart(studies: Path, open_page: Open, page: str) -> None:
+    app = open_page(studies, page, b="two")
+    fine(app)
+    assert len(charts(app)) >= CHARTS[page]
+    assert all(element.proto.alt for element in app.get("plotly_chart"))
+    assert "For research only" in text(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("outcome", ["death", "imv", "icu"])
+@pytest.mark.parametrize("study", ["one", "tiny", "unevaluated", "tokenized"])
+def test_no_shape_of_study_raises(
+    studies: Path, open_page: Open, page: str, study: str, outcome: str
+) -> None:
+    fine(open_page(studies, page, b=study, y=outcome))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_broken_study_shows_its_sentence_instead_of_the_page(
+    studies: Path, open_page: Open, page: str
+) -> None:
+    app = open_page(studies, page, b="broken")
+    fine(app)
+    assert "is not readable JSON" in text(app)
+    assert not charts(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_damaged_file_shows_its_sentence(studies: Path, open_page: Open, page: str) -> None:
+    app = open_page(studies, page, b="damaged")
+    fine(app)
+    if page == "transfer":
+        assert "metrics.parquet is missing" in text(app)
+    elif page != "methods":
+        assert "is not readable as parquet" in text(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_folder_says_how_to_start(tmp_path: Path, open_page: Open, page: str) -> None:
+    app = open_page(tmp_path, page)
+    fine(app)
+    assert "No study here yet" in text(app)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, open_page: Open) -> None:
+    app = open_page(tmp_path / "nowhere")
+    fine(app)
+    assert "nowhere does not exist" in text(app)
+
+
+@pytest.mark.parametrize("page", ["map", "patient", "dynamics", "outliers"])
+def test_a_missing_stage_comes_with_its_command(studies: Path, open_page: Open, page: str) -> None:
+    app = open_page(studies, page, b="tokenized")
+    assert "python -m train" in text(app)
+    assert not charts(app)
+
+
+def test_only_synthetic_studies_are_called_synthetic(studies: Path, open_page: Open) -> None:
+    assert "SYNTHETIC" in text(open_page(studies, b="two"))
+    assert "SYNTHETIC" not in text(open_page(studies, b="one"))
+
+
+def test_one_site_gets_the_command_that_adds_another(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "transfer", b="one", y="long_los")
+    assert "One hospital only" in text(app)
+    assert "--site NEW=" in text(app)
+    assert len(charts(app)) == 2
+
+
+def test_one_class_gives_no_curve_but_the_reason(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "transfer", b="one", y="imv")
+    assert "nothing to rank" in text(app)
+    assert not charts(app)
+
+
+def test_the_legend_names_n_events_and_interval(studies: Path, open_page: Open) -> None:
+    figure = charts(open_page(studies, "transfer", b="two", y="long_los"))[0]
+    named = [trace["name"] for trace in figure["data"] if trace.get("showlegend") is not False]  # type: ignore[attr-defined]
+    assert len(named) >= 4
+    for name in named:
+        assert re.search(r"AUC 0\.\d+ \[0\.\d+–[01]\.\d+\] · n \d+ · \d+ events", name), name
+
+
+def test_few_events_are_drawn_with_a_warning(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "transfer", b="two", y="imv")
+    assert "cannot be read" in text(app)
+    assert charts(app)
+
+
+def test_no_chart_uses_webgl(studies: Path, open_page: Open) -> None:
+    for page in PAGES:
+        for figure in charts(open_page(studies, page, b="two")):
+            assert not [trace for trace in figure["data"] if str(trace["type"]).endswith("gl")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"b": "../../etc", "y": "<script>alert(1)</script>"},
+        {"f": "mimic/nobody"},
+        {"f": "nowhere/m10000001", "s": "nowhere"},
+        {"f": "////"},
+        {"f": ["a", "b"], "b": ["two", "one"], "s": ["x", "y"]},
+        {"t": "NaN", "c": "", "m": "\x00", "g": "∞", "o": "'; DROP TABLE", "k": "baseline", "y": ""},
+        {"t": "1e999", "f": "mimic/" + "9" * 5000},
+        {"b": "broken", "f": "mimic/m10000001"},
+    ],
+)
+def test_hostile_links_never_raise(studies: Path, open_page: Open, page: str, query: dict[str, str]) -> None:
+    fine(open_page(studies, page, **query))
+
+
+def test_an_unknown_value_falls_back_with_a_toast(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "patient", b="two", y="sepsis", f="mimic/nobody")
+    told = " ".join(toast.value for toast in app.toast)
+    assert "an outcome that is not in this study" in told
+    assert "a stay that is not in this study" in told
+    assert app.selectbox(key="y").value == "death"
+
+
+def test_a_link_restores_study_outcome_and_focus(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "patient", b="two", y="icu", f="ucmc/u10000007")
+    fine(app)
+    assert app.selectbox(key="y").value == "icu"
+    assert "Stay u10000007" in text(app)
+    assert app.query_params["f"] == "ucmc/u10000007"
+    assert not app.toast
+
+
+def test_next_and_previous_walk_the_table(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "patient", b="two")
+    first = app.query_params["f"]
+    app.button(key="next").click().run()
+    second = app.query_params["f"]
+    assert second != first
+    app.button(key="previous").click().run()
+    assert app.query_params["f"] == first
+    app.button(key="random").click().run()
+    fine(app)
+
+
+def test_the_threshold_moves_the_shares(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "outliers", b="two")
+    before = text(app)
+    app.slider(key="t").set_value(0.4).run()
+    fine(app)
+    assert "Split at 0.40" in text(app)
+    assert "Split at 0.50" in before
+
+
+def test_the_session_holds_ids_only(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "patient", b="two")
+    app.button(key="next").click().run()
+    held = app.session_state.to_dict()
+    assert len(json.dumps(held, default=lambda value: pytest.fail(f"not a name: {value!r}"))) < 5_000
+
+
+def test_switching_the_study_keeps_the_page_alive(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "patient", b="two", s="ucmc")
+    for name in ("one", "tiny", "broken", "unevaluated", "two"):
+        app.selectbox(key="b").select(name).run()
+        fine(app)

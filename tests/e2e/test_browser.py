@@ -1,0 +1,159 @@
+"""The screen in a real browser: every page draws, nothing fails, nothing leaves the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.e2e.conftest import PAGES, ROOT
+
+pytestmark = pytest.mark.browser
+
+SHOTS = ROOT / "screenshots"
+CHART = ".js-plotly-plot .main-svg"
+BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
+
+
+class Watcher:
+    """What a page did that it should not have."""
+
+    def __init__(self, page: Any, base: str) -> None:
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+        local = (base, base.replace("http", "ws", 1), "data:", "blob:")
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(local) else self.outside.append(r.url))
+
+    def _console(self, message: Any) -> None:
+        # on a deep link Streamlit first looks for its endpoints below the page's own path
+        if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+            self.errors.append(message.text)
+
+    def assert_clean(self, page: Any) -> None:
+        assert not self.errors
+        assert not self.outside
+        assert page.locator("[data-testid=stException]").count() == 0
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        )
+        yield launched
+        launched.close()
+
+
+def look(browser: Any, *, dark: bool = False, width: int = 1440) -> Any:
+    context = browser.new_context(
+        viewport={"width": width, "height": 1000},
+        color_scheme="dark" if dark else "light",
+        locale="en-GB",
+        timezone_id="UTC",
+    )
+    return context.new_page()
+
+
+def settle(page: Any) -> None:
+    page.wait_for_selector("[data-testid=stCaptionContainer]:has-text('For research only')", timeout=60_000)
+    page.wait_for_function(f"document.querySelectorAll('{BUSY}').length === 0", timeout=30_000)
+    page.wait_for_timeout(400)
+
+
+def shoot(page: Any, name: str) -> None:
+    """Save the whole page: the content scrolls inside, so the window grows to it first."""
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": page.viewport_size["width"], "height": min(max(1000, height), 4000)})
+    page.wait_for_timeout(600)
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_draws_and_stays_on_the_machine(browser: Any, server: str, dark: bool) -> None:
+    page = look(browser, dark=dark)
+    watcher = Watcher(page, server)
+    for name in PAGES:
+        page.goto(f"{server}/{name}?b=two_sites")
+        page.wait_for_selector(CHART, timeout=60_000)
+        settle(page)
+        assert page.locator("canvas.gl-canvas, .gl-container canvas").count() == 0
+        watcher.assert_clean(page)
+        shoot(page, f"{name or 'overview'}{'-dark' if dark else ''}")
+        page.set_viewport_size({"width": 1440, "height": 1000})
+    page.context.close()
+
+
+def test_one_site_says_what_is_missing(browser: Any, server: str) -> None:
+    page = look(browser)
+    watcher = Watcher(page, server)
+    page.goto(f"{server}/transfer?b=one_site&y=imv")
+    settle(page)
+    assert page.get_by_text("One hospital only").is_visible()
+    assert page.get_by_text("nothing to rank").first.is_visible()
+    assert page.locator(CHART).count() == 0
+    shoot(page, "transfer-one-site")
+    watcher.assert_clean(page)
+    page.context.close()
+
+
+def test_a_broken_study_is_listed_and_explains_itself(browser: Any, server: str) -> None:
+    page = look(browser)
+    watcher = Watcher(page, server)
+    page.goto(f"{server}/map?b=z_broken")
+    settle(page)
+    assert page.get_by_text("cannot be opened").is_visible()
+    shoot(page, "broken")
+    watcher.assert_clean(page)
+    page.context.close()
+
+
+def focus_of(page: Any) -> str:
+    """Id of the stay the address names."""
+    value = parse_qs(urlsplit(page.url).query).get("f", [""])[0]
+    return value.partition("/")[2]
+
+
+def test_a_click_on_a_row_moves_the_focus_and_so_do_the_keys(browser: Any, server: str) -> None:
+    page = look(browser)
+    watcher = Watcher(page, server)
+    page.goto(f"{server}/patient?b=two_sites")
+    page.wait_for_selector(CHART, timeout=60_000)
+    settle(page)
+    first = focus_of(page)
+    heading = page.locator("h3", has_text="Stay ")
+    assert first in heading.first.inner_text()
+    table = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+    page.mouse.click(table["x"] + 18, table["y"] + 35 * 3 + 18)  # the box of the third row
+    page.wait_for_function(
+        "old => !document.body.innerText.includes('Stay ' + old)", arg=first, timeout=20_000
+    )
+    settle(page)
+    second = focus_of(page)
+    assert second != first
+    assert second in heading.first.inner_text()
+    page.locator("h1").first.click()
+    page.keyboard.press("j")
+    page.wait_for_function(
+        "old => !document.body.innerText.includes('Stay ' + old)", arg=second, timeout=20_000
+    )
+    settle(page)
+    assert focus_of(page) not in (first, second)
+    watcher.assert_clean(page)
+
+    third = focus_of(page)
+    page.locator("[data-testid=stSidebarNav] a", has_text="Map").click()
+    page.wait_for_function("document.body.innerText.includes('neighbourhoods, redrawn')", timeout=30_000)
+    settle(page)
+    assert page.get_by_text(f"Focus: {third}").is_visible(), "the focus follows from page to page"
+    assert third in page.url
+    page.context.close()
