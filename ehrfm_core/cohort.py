@@ -11,9 +11,20 @@ from ehrfm_core.clif.tables import ID, numeric, scan, text
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import LONG_STAY_HOURS, WINDOW_HOURS
 
-ADULT_YEARS = 18
+ADULT_YEARS, OLDEST_YEARS = 18, 130
 EDGE_HOURS = 24  # charting this long before admission or after discharge still belongs to the stay
 SPLITS = ("train", "tuning", "test")
+
+# CLIF's own spelling of the demographic categories (mCIDE): sites that write them in different case
+# speak of the same thing
+SPELLING = {
+    name.lower().replace(" ", "_"): name
+    for name in (
+        *("Female", "Male", "Unknown", "Other", "Hispanic", "Non-Hispanic"),
+        *("American Indian or Alaska Native", "Asian", "Black or African American", "White"),
+        "Native Hawaiian or Other Pacific Islander",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -42,22 +53,25 @@ def read_stays(folder: Path, tables: list[str]) -> tuple[pl.DataFrame, list[str]
     """
     stays = _hospitalizations(folder).join(_patients(folder), on="patient_id", how="left")
     read = stays.height
-    broken = stays.filter(
-        pl.any_horizontal(pl.col("admission", "discharge_time", "patient_id").is_null())
-        | (pl.col("discharge_time") < pl.col("admission"))
-    ).height
+    if not read:
+        raise UserError(f"{folder}/clif_hospitalization.parquet has no row with a hospitalization_id.")
     hours = (pl.col("discharge_time") - pl.col("admission")).dt.total_microseconds() / 3.6e9
-    stays = stays.with_columns(hours.alias("los_hours")).filter(
-        (pl.col("los_hours") >= WINDOW_HOURS) & (pl.col("age") >= ADULT_YEARS)
-    )
+    stays = stays.with_columns(hours.alias("los_hours"))
+    whole = pl.col("patient_id").is_not_null() & (pl.col("los_hours") >= 0) & pl.col("age").is_finite()
+    broken = stays.select((~whole.fill_null(value=False)).sum()).item()
+    adult = pl.col("age").is_between(ADULT_YEARS, OLDEST_YEARS)
+    stays = stays.filter(whole & (pl.col("los_hours") >= WINDOW_HOURS) & adult)
     if stays.is_empty():
         raise UserError(
             f"{folder}/clif_hospitalization.parquet: none of {read} stays is of an adult and lasts 24 h or "
-            "more with both times known; check admission_dttm, discharge_dttm and age_at_admission."
+            "more; check patient_id, admission_dttm, discharge_dttm and age_at_admission."
         )
     notes = [f"{stays.height} of {read} stays are of adults and last 24 h or more; the others are left out."]
     if broken:
-        notes.append(f"{broken} stays lack a patient, an admission or a discharge, or end before they begin.")
+        notes.append(
+            f"{broken} stays lack a patient, an age, an admission or a discharge, or end before they begin; "
+            "they are left out."
+        )
     stays = _add_edges(stays, folder, tables)
     return _add_outcomes(stays, folder, tables).sort(ID), notes
 
@@ -92,9 +106,9 @@ def _patients(folder: Path) -> pl.DataFrame:
         scan(folder, "patient")
         .select(
             "patient_id",
-            pl.col("sex_category").cast(pl.String).alias("sex"),
-            pl.col("race_category").cast(pl.String).alias("race"),
-            pl.col("ethnicity_category").cast(pl.String).alias("ethnicity"),
+            _spelled("sex_category").alias("sex"),
+            _spelled("race_category").alias("race"),
+            _spelled("ethnicity_category").alias("ethnicity"),
         )
         .unique()
         .drop_nulls("patient_id")
@@ -107,6 +121,13 @@ def _patients(folder: Path) -> pl.DataFrame:
             "keep one row a patient."
         )
     return frame
+
+
+def _spelled(column: str) -> pl.Expr:
+    """A demographic category in CLIF's spelling; other values as they are, empty ones null."""
+    cleaned = pl.col(column).cast(pl.String).str.strip_chars()
+    known = text(column).replace_strict(SPELLING, default=None, return_dtype=pl.String)
+    return pl.when(cleaned != "").then(pl.coalesce(known, cleaned))
 
 
 def _add_edges(stays: pl.DataFrame, folder: Path, tables: list[str]) -> pl.DataFrame:
@@ -146,8 +167,9 @@ def _add_first(
 ) -> pl.DataFrame:
     """Whether `code` equals `name` ever in the stay, and already within the window.
 
-    Null for all stays where the site has no such table. A stay without any row in adt is null as well,
-    since every stay is somewhere; one without respiratory support is taken as not ventilated.
+    Null for all stays where the site has no such table or no row of it belongs to these stays. A stay without
+    any row in adt is null as well, since every stay is somewhere; one without respiratory support is taken
+    as not ventilated.
     """
     if table not in tables:
         unknown = pl.lit(None, dtype=pl.Boolean)
@@ -166,7 +188,7 @@ def _add_first(
         .collect()
     )
     stays = stays.join(rows, on=ID, how="left")
-    if table == "adt":
+    if table == "adt" or rows.is_empty():
         return stays
     return stays.with_columns(pl.col(name, f"{name}_24h").fill_null(value=False))
 

@@ -43,7 +43,7 @@ OUTCOMES: dict[str, Outcome] = {
     outcome.name: outcome
     for outcome in (
         Outcome("death", "In-hospital death", "Discharged expired from this stay."),
-        Outcome("long_los", "Long stay", "More than 7 days from the stay's start to its end."),
+        Outcome("long_los", "Long stay", "More than 7 days from admission to discharge."),
         Outcome(
             "icu",
             "ICU after 24 h",

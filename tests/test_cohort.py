@@ -83,6 +83,46 @@ def test_outcomes_are_null_where_the_data_cannot_tell(tables: Tables, tmp_path: 
     assert stays["long_los"].null_count() == 0
 
 
+@pytest.mark.parametrize("age", [float("nan"), float("inf"), -1.0, 200.0, None])
+def test_ages_that_cannot_be(tables: Tables, tmp_path: Path, age: float | None) -> None:
+    before = read(tables, tmp_path)
+    stay = before["hospitalization_id"][0]
+    ages = pl.col("age_at_admission").cast(pl.Float64)
+    tables["hospitalization"] = tables["hospitalization"].with_columns(
+        pl.when(pl.col("hospitalization_id") == stay)
+        .then(pl.lit(age))
+        .otherwise(ages)
+        .alias("age_at_admission")
+    )
+    assert set(before["hospitalization_id"]) - set(read(tables, tmp_path)["hospitalization_id"]) == {stay}
+
+
+def test_a_stay_of_nobody_is_left_out_and_told(tables: Tables, tmp_path: Path) -> None:
+    stay = read(tables, tmp_path)["hospitalization_id"][0]
+    one(tables, stay, patient_id=None)
+    write_tables(tables, tmp_path)
+    stays, notes = read_stays(tmp_path, check_directory(tmp_path))
+    assert stay not in stays["hospitalization_id"]
+    assert any(note.startswith("1 stays lack a patient") for note in notes)
+
+
+def test_respiratory_support_without_rows_means_nothing_about_ventilation(
+    tables: Tables, tmp_path: Path
+) -> None:
+    tables["respiratory_support"] = tables["respiratory_support"].clear()
+    assert read(tables, tmp_path)["imv"].null_count() == read(tables, tmp_path).height
+
+
+def test_demographics_take_one_spelling(tables: Tables, tmp_path: Path) -> None:
+    before = read(tables, tmp_path)
+    tables["patient"] = tables["patient"].with_columns(
+        pl.col("sex_category").str.to_uppercase(), pl.col("race_category").str.to_lowercase() + " "
+    )
+    assert read(tables, tmp_path).select("sex", "race").equals(before.select("sex", "race"))
+    tables["patient"] = tables["patient"].with_columns(pl.lit(" ").alias("sex_category"))
+    assert read(tables, tmp_path)["sex"].null_count() == before.height
+
+
 def test_a_misdated_vital_does_not_move_the_start(tables: Tables, tmp_path: Path) -> None:
     before = read(tables, tmp_path)
     wrong = tables["vitals"].head(1).with_columns(pl.lit(BEGIN - timedelta(days=9000)).alias("recorded_dttm"))

@@ -7,9 +7,14 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ehrfm_core.errors import UserError
 from train.progress import peak_memory_gb, say
+
+if TYPE_CHECKING:
+    from ehrfm_core.model.pretrain import PretrainSettings
+    from ehrfm_core.study.manifest import Manifest
 
 SIZES = ("tiny", "small", "medium", "1b")
 N_BOOTSTRAP = 1000
@@ -74,23 +79,23 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--size",
             choices=SIZES,
-            default="tiny",
-            help="tiny ≈ 1 M parameters, small ≈ 6 M, medium 67 M, 1b",
+            help="tiny ≈ 1 M parameters, small ≈ 6 M, medium 67 M, 1b (default: as before, else tiny)",
         )
         command.add_argument(
-            "--steps", type=_positive, metavar="N", help="stop after N training steps (default: by size)"
+            "--steps", type=positive_number, metavar="N", help="training steps at most (default: by size)"
         )
     for command in (study, pretrain, embed, evaluate):
-        command.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
+        command.add_argument(
+            "--seed", type=seed_number, metavar="N", help="seed of all that is random (as before, else 0)"
+        )
     for command in (study, pretrain, embed):
         command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     for command in (study, evaluate):
         command.add_argument(
             "--bootstrap",
-            type=_positive,
-            default=N_BOOTSTRAP,
+            type=positive_number,
             metavar="N",
-            help=f"replicates behind each interval ({N_BOOTSTRAP})",
+            help=f"replicates behind each interval (default: as before, else {N_BOOTSTRAP})",
         )
     return top
 
@@ -110,8 +115,12 @@ def main(arguments: list[str] | None = None) -> int:
         print("Interrupted; run the same command again to go on.", file=sys.stderr)
         return 130
     except OSError as error:
-        name = f" ({error.filename})" if error.filename else ""
-        print(f"Error: {error.strerror or error}{name}.", file=sys.stderr)
+        place = error.filename or getattr(options, "study", None) or options.out
+        print(
+            f"Error: {error.strerror or error} ({place}); what was finished is kept: mend this and run the "
+            "same command again.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -150,20 +159,22 @@ def _study(options: argparse.Namespace) -> None:
         manifest = read_manifest(folder)
     if options.command in ("study", "pretrain"):
         _quiet_transformers()
-        from ehrfm_core.model.pretrain import PretrainSettings
         from train.pretrain import pretrain
 
-        settings = PretrainSettings(size=options.size, seed=options.seed, steps=options.steps)
+        settings = _pretrain_settings(manifest, options)
         ran |= pretrain(folder, manifest, settings, device=_device(options.device))
     if options.command in ("study", "embed"):
         _quiet_transformers()
         from train.embed import embed
 
-        ran |= embed(folder, manifest, seed=options.seed, device=_device(options.device))
+        seed = _remembered(manifest, "embed", "seed", options.seed, 0)
+        ran |= embed(folder, manifest, seed=seed, device=_device(options.device))
     if options.command in ("study", "evaluate"):
         from train.evaluate import evaluate
 
-        ran |= evaluate(folder, manifest, seed=options.seed, n_bootstrap=options.bootstrap)
+        seed = _remembered(manifest, "evaluate", "seed", options.seed, 0)
+        n_bootstrap = _remembered(manifest, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
+        ran |= evaluate(folder, manifest, seed=seed, n_bootstrap=n_bootstrap)
     if options.command == "study":
         if ran:
             say(f"Study {folder} is complete. Peak memory {peak_memory_gb():.2f} GB.")
@@ -184,15 +195,46 @@ def _sites(values: list[str]) -> dict[str, Path]:
             raise UserError(f"--site {value!r} is not of the form NAME=DIR.")
         if name in sites:
             raise UserError(f"Two sites are called {name!r}; give every --site a name of its own.")
-        sites[name] = Path(folder)
+        path = Path(folder)
+        if twin := next((other for other, known in sites.items() if known.resolve() == path.resolve()), None):
+            raise UserError(
+                f"{twin} and {name} are the same folder {folder}; every site needs its own tables."
+            )
+        sites[name] = path
     return sites
 
 
-def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def positive_number(value: str) -> int:
+    """A whole number from 1, for argparse."""
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 1")
+    return int(value)
+
+
+def seed_number(value: str) -> int:
+    """A whole number from 0 to 2³² − 1, what every library takes as a seed, for argparse."""
+    if not value.isdecimal() or int(value) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(value)
+
+
+def _remembered(manifest: Manifest, stage: str, key: str, given: Any, default: Any) -> Any:
+    """What was given, else what the study was made with, else the default."""
+    if given is not None:
+        return given
+    done = manifest.stages.get(stage)
+    return done.settings.get(key, default) if done else default
+
+
+def _pretrain_settings(manifest: Manifest, options: argparse.Namespace) -> PretrainSettings:
+    """Settings as given, or as the study was made; a new size brings its own number of steps."""
+    from ehrfm_core.model.pretrain import PretrainSettings
+
+    size = _remembered(manifest, "pretrain", "size", options.size, "tiny")
+    same = options.size is None
+    steps = _remembered(manifest, "pretrain", "steps", options.steps, None) if same else options.steps
+    seed = _remembered(manifest, "pretrain", "seed", options.seed, 0)
+    return PretrainSettings(size=size, seed=seed, steps=steps)
 
 
 def _device(wanted: str | None) -> str:

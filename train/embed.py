@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from transformers import LlamaForCausalLM
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
@@ -19,7 +21,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.study.files import write_json, write_table
 from ehrfm_core.study.layout import MAPS, MODEL, SITE_FILES, site_file
 from ehrfm_core.study.manifest import Manifest
-from ehrfm_core.study.reader import open_study
+from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import PAD, PREFIX_FAMILIES
@@ -32,79 +34,92 @@ PREFIX = 1 + len(PREFIX_FAMILIES)  # TL_START and the static tokens
 
 def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
     """Run the stage: the forest and both maps are fitted on the source's training split only."""
-    settings = {"seed": seed, "device": device, "version": __version__}
+    settings = {"seed": seed, "version": __version__}
 
     def work() -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
         model = load(folder / MODEL, device=device)
-        hours = int(tokenizer.settings.window_hours)
-        outs: dict[str, ReadOut] = {}
-        stays: dict[str, pl.DataFrame] = {}
-        measured: dict[str, pl.DataFrame] = {}
         result = StageResult(files=[MAPS])
-        for site in study.sites:
-            stays[site] = study.site_table(site, "stays").sort(ID)
-            window = cut_window(
-                study.site_table(site, "timelines").sort(ID),
-                tokenizer.vocabulary,
-                hours=hours,
-                max_tokens=tokenizer.settings.max_tokens,
+        placed: list[Placed] = []
+        maps, forest, held_out = None, None, np.empty(0)
+        for site in study.sites:  # the source first: everything is fitted on it
+            stays, out, measured = _read(study, site, tokenizer, model, device)
+            if maps is None or forest is None:
+                in_train = (stays["split"] == "train").to_numpy()
+                held_out = out.hourly[(stays["split"] == "test").to_numpy()]
+                forest = fit_forest(out.states[in_train], seed=seed)
+                maps = _fit_maps(out.hourly[in_train], site, seed, result)
+            flat = out.hourly.reshape(-1, out.hourly.shape[2])
+            points = {"pca": maps.pca_points(flat), "umap": maps.umap_points(flat)}
+            scores = anomaly_scores(forest, out.states)
+            dynamics = measured.with_columns(
+                pl.Series("anomaly_score", scores), pl.Series("outlier", scores > THRESHOLD)
             )
-            assert window[ID].equals(stays[site][ID]), "stays and timelines hold the same ids"
-            minutes = to_ragged(window["minutes"], np.float32)
-            with progress_bar(f"embed {site}", " tokens") as progress:
-                outs[site] = read_out(
-                    model,
-                    to_ragged(window["tokens"], np.int64),
-                    minutes,
-                    hours=hours,
-                    pad=tokenizer.vocabulary[PAD],
-                    device=device,
-                    progress=progress,
-                )
-            ids = stays[site][ID].to_list()
-            measured[site] = path_measures(ids, outs[site], minutes, prefix=PREFIX, hours=hours)
-        _write_sites(folder, outs, stays, measured, source=manifest.source, seed=seed, result=result)
+            _write_site(folder, site, stays[ID], out, dynamics, points, result)
+            result.summary[site] = {
+                "outlier_share": round(float((scores > THRESHOLD).mean()), 4),
+                "mean_information": round(float(np.nanmean(out.information.values)), 4),
+            }
+            placed.append(Placed(site, stays, out.states, points))
+        assert maps is not None
+        write_json(folder / MAPS, _describe(maps, placed, held_out, seed=seed))
         return result
 
-    inputs = inputs_of(manifest, "embed")
+    inputs = inputs_of(folder, manifest, "embed")
     return run_stage(folder, manifest, "embed", settings=settings, inputs=inputs, work=work)
 
 
-def _write_sites(
-    folder: Path,
-    outs: dict[str, ReadOut],
-    stays: dict[str, pl.DataFrame],
-    measured: dict[str, pl.DataFrame],
-    *,
-    source: str,
-    seed: int,
-    result: StageResult,
-) -> None:
-    in_train = (stays[source]["split"] == "train").to_numpy()
-    forest = fit_forest(outs[source].states[in_train], seed=seed)
-    train_hours = outs[source].hourly[in_train].reshape(-1, outs[source].hourly.shape[2])
-    say(f"  fitting PCA and UMAP on {len(train_hours):,} hourly states of {source}'s training split …")
-    maps = fit_maps(train_hours, seed=seed, bar=bar_options("UMAP", " epochs") | {"disable": False})
+@dataclass(frozen=True)
+class Placed:
+    """What is kept of a site once its files are written: 24 h states (n × D), map points (n · hours × 2)."""
+
+    site: str
+    stays: pl.DataFrame
+    states: np.ndarray
+    points: dict[str, np.ndarray]
+
+    def last(self, kind: str) -> np.ndarray:
+        """Map points at the end of the window (n × 2)."""
+        return self.points[kind].reshape(len(self.states), -1, 2)[:, -1]
+
+
+def _read(
+    study: Study, site: str, tokenizer: Tokenizer, model: LlamaForCausalLM, device: str
+) -> tuple[pl.DataFrame, ReadOut, pl.DataFrame]:
+    """Stays of a site sorted by id, what one pass over their windows gives, and their path measures."""
+    hours = int(tokenizer.settings.window_hours)
+    stays = study.site_table(site, "stays").sort(ID)
+    window = cut_window(
+        study.site_table(site, "timelines").sort(ID),
+        tokenizer.vocabulary,
+        hours=hours,
+        max_tokens=tokenizer.settings.max_tokens,
+    )
+    assert window[ID].equals(stays[ID]), "stays and timelines hold the same ids"
+    minutes = to_ragged(window["minutes"], np.float32)
+    with progress_bar(f"embed {site}", " tokens") as progress:
+        out = read_out(
+            model,
+            to_ragged(window["tokens"], np.int64),
+            minutes,
+            hours=hours,
+            pad=tokenizer.vocabulary[PAD],
+            device=device,
+            progress=progress,
+        )
+    return stays, out, path_measures(stays[ID].to_list(), out, minutes, prefix=PREFIX, hours=hours)
+
+
+def _fit_maps(hourly: np.ndarray, site: str, seed: int, result: StageResult) -> Maps:
+    states = hourly.reshape(-1, hourly.shape[2])
+    say(f"  fitting PCA and UMAP on {len(states):,} hourly states of {site}'s training split …")
+    maps = fit_maps(states, seed=seed, bar=bar_options("UMAP", " epochs") | {"disable": False})
     if maps.placed is None:
         result.notes.append(
-            f"{source}: only {len(maps.anchors)} distinct states in the training split, too few for a UMAP."
+            f"{site}: only {len(maps.anchors)} distinct states in the training split, too few for a UMAP."
         )
-    points: dict[str, dict[str, np.ndarray]] = {}
-    for site, out in outs.items():
-        scores = anomaly_scores(forest, out.states)
-        dynamics = measured[site].with_columns(
-            pl.Series("anomaly_score", scores), pl.Series("outlier", scores > THRESHOLD)
-        )
-        flat = out.hourly.reshape(-1, out.hourly.shape[2])
-        points[site] = {"pca": maps.pca_points(flat), "umap": maps.umap_points(flat)}
-        _write_site(folder, site, stays[site][ID], out, dynamics, points[site], result)
-        result.summary[site] = {
-            "outlier_share": round(float((scores > THRESHOLD).mean()), 4),
-            "mean_information": round(float(np.nanmean(out.information.values)), 4),
-        }
-    write_json(folder / MAPS, _describe(maps, outs, stays, points, source=source, seed=seed))
+    return maps
 
 
 def _write_site(
@@ -145,35 +160,37 @@ def _write_site(
         result.files.append(site_file(site, name))
 
 
-def _describe(
-    maps: Maps,
-    outs: dict[str, ReadOut],
-    stays: dict[str, pl.DataFrame],
-    points: dict[str, dict[str, np.ndarray]],
-    *,
-    source: str,
-    seed: int,
-) -> dict[str, Any]:
-    """The content of maps.json. Quality is measured on the source's test split, not on what was fitted."""
-    held_out = (stays[source]["split"] == "test").to_numpy()
-    full = outs[source].hourly[held_out]
-    last = {site: out.hourly[:, -1] for site, out in outs.items()}
-    is_source = np.concatenate([np.full(len(last[site]), site == source) for site in outs])
-    patients = np.concatenate([(site + "/" + stays[site]["patient_id"]).to_numpy() for site in outs])
-    separable = site_auc(np.concatenate(list(last.values())), is_source, patients, seed=seed)
+def _describe(maps: Maps, placed: list[Placed], held_out: np.ndarray, *, seed: int) -> dict[str, Any]:
+    """The content of maps.json. `held_out` (n × hours × D) are hourly states of the source's test split.
+
+    Quality is measured on test splits, never on what the maps were fitted on.
+    """
+    source = placed[0]
+    tests = [(part.stays["split"] == "test").to_numpy() for part in placed]
+    is_source = np.concatenate(
+        [np.full(test.sum(), part is source) for part, test in zip(placed, tests, strict=True)]
+    )
+    patients = np.concatenate(
+        [
+            (part.site + "/" + part.stays["patient_id"]).to_numpy()[t]
+            for part, t in zip(placed, tests, strict=True)
+        ]
+    )
+    full = np.concatenate([part.states[test] for part, test in zip(placed, tests, strict=True)])
+    separable = site_auc(full, is_source, patients, seed=seed)
     described: dict[str, Any] = {
-        "fitted_on": f"hourly states of the training split of {source}",
+        "fitted_on": f"hourly states of the training split of {source.site}",
         "n_fitted": len(maps.anchors),
-        "hidden_size": outs[source].states.shape[1],
+        "hidden_size": source.states.shape[1],
     }
-    for name in ("pca", "umap"):
-        flat = points[source][name].reshape(*outs[source].hourly.shape[:2], 2)
-        ends = np.concatenate([points[site][name].reshape(len(last[site]), -1, 2)[:, -1] for site in outs])
-        quality: dict[str, Any] = {"step_fidelity": step_fidelity(full, flat[held_out])}
-        quality |= neighborhood(full.reshape(-1, full.shape[2]), flat[held_out].reshape(-1, 2), seed=seed)
+    for kind in ("pca", "umap"):
+        flat = source.points[kind].reshape(len(source.states), -1, 2)[tests[0]]
+        ends = np.concatenate([part.last(kind)[test] for part, test in zip(placed, tests, strict=True)])
+        quality: dict[str, Any] = {"step_fidelity": step_fidelity(held_out, flat)}
+        quality |= neighborhood(held_out.reshape(-1, held_out.shape[2]), flat.reshape(-1, 2), seed=seed)
         quality |= {"site_auc_2d": site_auc(ends, is_source, patients, seed=seed), "site_auc_full": separable}
-        everywhere = np.concatenate([points[site][name] for site in outs])
-        described[name] = {**_ranges(everywhere), "quality": quality}
+        everywhere = np.concatenate([part.points[kind] for part in placed])
+        described[kind] = {**_ranges(everywhere), "quality": quality}
     described["pca"]["explained_variance"] = (
         [round(float(share), 4) for share in maps.pca.explained_variance_ratio_] if maps.pca else []
     )

@@ -23,6 +23,8 @@ from ehrfm_core.tokens.window import cut_window
 from train.progress import progress_bar
 from train.stages import run_stage
 
+CHUNK = 200_000  # hourly states turned into risks at once
+
 
 def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -> bool:
     """Run the stage: probes are fitted on the source's training split, then used everywhere."""
@@ -56,7 +58,7 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
             )
         return result
 
-    inputs = inputs_of(manifest, "evaluate")
+    inputs = inputs_of(folder, manifest, "evaluate")
     return run_stage(folder, manifest, "evaluate", settings=settings, inputs=inputs, work=work)
 
 
@@ -82,13 +84,17 @@ def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFra
     """Coordinates and the risk of every outcome at every hour; null for stays that do not count."""
     hourly = study.site_table(site, "hourly")
     states = hourly["state"].to_numpy()
+    chunks = np.array_split(states, max(1, len(states) // CHUNK))  # the probe works in float64
     counts = study.site_table(site, "stays").select(
         ID, *(outcome.counts().alias(f"counts_{name}") for name, outcome in OUTCOMES.items())
     )
     frame = hourly.drop("state").join(counts, on=ID, how="left", maintain_order="left")
     empty = np.full(len(states), np.nan)
     risks = [
-        pl.Series(f"risk_{name}", probes[name].probability(states) if name in probes else empty)
+        pl.Series(
+            f"risk_{name}",
+            np.concatenate([probes[name].probability(part) for part in chunks]) if name in probes else empty,
+        )
         for name in OUTCOMES
     ]
     return frame.with_columns(risks).with_columns(

@@ -29,7 +29,7 @@ from train.stages import run_stage
 
 def pretrain(folder: Path, manifest: Manifest, settings: PretrainSettings, *, device: str) -> bool:
     """Run the stage: whole stays of the source's training split, stopped on its tuning split."""
-    stored = asdict(settings) | {"device": device, "version": __version__}
+    stored = asdict(settings) | {"version": __version__}
 
     def work() -> StageResult:
         study = open_study(folder)
@@ -44,6 +44,7 @@ def pretrain(folder: Path, manifest: Manifest, settings: PretrainSettings, *, de
         notes = []
         summary: dict[str, Any] = {
             "parameters": model.parameters,
+            "device": device,
             "train_tokens": len(train.values),
             "steps": model.steps,
             "best_step": model.best_step,
@@ -70,7 +71,7 @@ def pretrain(folder: Path, manifest: Manifest, settings: PretrainSettings, *, de
         files = [f"{MODEL}/{path.name}" for path in sorted((folder / MODEL).iterdir())]
         return StageResult(files, notes, summary)
 
-    inputs = inputs_of(manifest, "pretrain")
+    inputs = inputs_of(folder, manifest, "pretrain")
     return run_stage(folder, manifest, "pretrain", settings=stored, inputs=inputs, work=work)
 
 

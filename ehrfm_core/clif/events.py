@@ -15,7 +15,8 @@ class EventSource:
     """How one column of a CLIF table becomes events.
 
     `times` are tried in order, the first that the table has is used. `value` is a numeric column,
-    `answer` a categorical one used where the value is null. `only` keeps some codes.
+    `answer` a categorical one used where the value is null. `only` keeps some codes. In a `sparse` source
+    many rows have no code, which is nothing to tell the reader.
     """
 
     table: str
@@ -25,6 +26,7 @@ class EventSource:
     value: str | None = None
     answer: str | None = None
     only: tuple[str, ...] = ()
+    sparse: bool = False
 
 
 # The order of this tuple is the order of events that share a time.
@@ -49,8 +51,8 @@ EVENT_SOURCES: tuple[EventSource, ...] = (
         value="numerical_value",
         answer="categorical_value",
     ),
-    EventSource("respiratory_support", "respiratory", "mode_category", ("recorded_dttm",)),
-    EventSource("respiratory_support", "respiratory", "device_category", ("recorded_dttm",)),
+    EventSource("respiratory_support", "respiratory", "mode_category", ("recorded_dttm",), sparse=True),
+    EventSource("respiratory_support", "respiratory", "device_category", ("recorded_dttm",), sparse=True),
     EventSource("position", "position", "position_category", ("recorded_dttm",), only=("prone",)),
 )
 
@@ -78,21 +80,46 @@ def scan_events(folder: Path, tables: list[str]) -> tuple[pl.LazyFrame, list[str
             continue
         frame = scan(folder, source.table)
         columns = frame.collect_schema().names()
-        time = next((column for column in source.times if column in columns), None)
-        if time is None:
-            notes.append(
-                f"clif_{source.table} has none of {', '.join(source.times)}: its events are missing."
-            )
-            continue
-        if time != source.times[0]:
-            notes.append(
-                f"clif_{source.table} has no {source.times[0]}; {time} stands in, so values can enter the "
-                "window some time before they were known."
-            )
-        parts.append(_select(frame, folder, source, rank, time, columns))
+        time, found = _choose_time(frame, source, columns)
+        notes += [note for note in found if note not in notes]
+        if time is not None:
+            parts.append(_select(frame, folder, source, rank, time, columns))
     if not parts:
         return pl.LazyFrame(schema=pl.Schema(EVENT_SCHEMA)), notes
     return pl.concat(parts), notes
+
+
+def _choose_time(
+    frame: pl.LazyFrame, source: EventSource, columns: list[str]
+) -> tuple[str | None, list[str]]:
+    """The first of the source's times that is filled at all, and notes on rows that are left out."""
+    counted = (
+        frame.select(
+            pl.len().alias("rows"),
+            *(pl.col(column).count().alias(column) for column in source.times if column in columns),
+            text(source.code).count().alias("coded"),
+        )
+        .collect()
+        .row(0, named=True)
+    )
+    table, rows = f"clif_{source.table}", counted["rows"]
+    if not rows:
+        return None, [f"{table} has no rows."]
+    time = next((column for column in source.times if counted.get(column)), None)
+    if time is None:
+        return None, [f"{table} has no {' or '.join(source.times)}: its events are missing."]
+    notes = []
+    if time != source.times[0]:
+        notes.append(
+            f"{table} has no {source.times[0]}; {time} stands in, so values can enter the window some time "
+            "before they were known."
+        )
+    if counted[time] < rows:
+        notes.append(f"{table}: {rows - counted[time]:,} of {rows:,} rows have no {time}; they are left out.")
+    if counted["coded"] < rows and not source.sparse:
+        missing = rows - counted["coded"]
+        notes.append(f"{table}: {missing:,} of {rows:,} rows have no {source.code}; they are left out.")
+    return time, notes
 
 
 def _select(

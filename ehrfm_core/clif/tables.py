@@ -96,7 +96,10 @@ def check_directory(folder: Path) -> list[str]:
         )
     present = []
     for table in TABLES.values():
-        if (folder / table.file).is_file():
+        path = folder / table.file
+        if path.is_dir():
+            raise UserError(f"{path} is a folder of parts; write the table as one parquet file of this name.")
+        if path.is_file():
             scan(folder, table.name)
             present.append(table.name)
         elif table.needed:
@@ -126,20 +129,45 @@ def scan(folder: Path, name: str) -> pl.LazyFrame:
             f"columns); it has {', '.join(list(schema)[:12])}."
         )
     columns = [*table.required, *(c for c in table.optional if c in schema and c not in table.required)]
-    for column in (c for c in columns if c in table.times):
+    for column in columns:
+        if schema[column].is_nested():
+            raise UserError(f"{path}: column {column!r} is {schema[column]}, not a single value; convert it.")
+    times = [column for column in columns if column in table.times]
+    for column in times:
         _check_time(path, column, schema[column])
     frame = pl.scan_parquet(path).select(columns)
     return frame.with_columns(
-        *(pl.col(c).cast(pl.String) for c in columns if c in ID_COLUMNS),
-        *(pl.col(c).dt.convert_time_zone("UTC").dt.cast_time_unit("us") for c in columns if c in table.times),
+        *(_id_text(path, column, schema[column]) for column in columns if column in ID_COLUMNS),
+        *(_utc(column, schema[column]) for column in times),
     )
 
 
+def _id_text(path: Path, column: str, dtype: pl.DataType) -> pl.Expr:
+    """An id as text. Whole numbers held as floats, as pandas writes integers beside a null, lose their .0."""
+    if dtype.is_float():
+        whole = pl.col(column).is_null() | (pl.col(column) % 1 == 0)
+        broken = int(pl.scan_parquet(path).select((~whole).sum()).collect().item())
+        if broken:
+            raise UserError(f"{path}: {broken} values of {column!r} are not whole numbers; give ids as text.")
+        return pl.col(column).cast(pl.Int64).cast(pl.String)
+    if not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Null)):
+        raise UserError(f"{path}: column {column!r} is {dtype}, not an id; give ids as text or integers.")
+    return pl.col(column).cast(pl.String)
+
+
+def _utc(column: str, dtype: pl.DataType) -> pl.Expr:
+    if dtype == pl.Null:
+        return pl.col(column).cast(pl.Datetime("us", "UTC"))
+    return pl.col(column).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+
+
 def _check_time(path: Path, column: str, dtype: pl.DataType) -> None:
+    if dtype == pl.Null:
+        return  # nothing in it: as good as not there
     if not isinstance(dtype, pl.Datetime):
+        how = " in polars for example with str.to_datetime(time_zone='UTC')" if dtype == pl.String else ""
         raise UserError(
-            f"{path}: column {column!r} is {dtype}, not a date and time with a time zone; "
-            "convert it, in polars for example with str.to_datetime(time_zone='UTC')."
+            f"{path}: column {column!r} is {dtype}, not a date and time with a time zone; convert it{how}."
         )
     if dtype.time_zone is None:
         raise UserError(
@@ -167,3 +195,29 @@ def text(column: str) -> pl.Expr:
     cleaned = pl.col(column).cast(pl.String).str.strip_chars().str.to_lowercase()
     cleaned = cleaned.str.replace_all(r"\s+", "_")
     return pl.when(cleaned != "").then(cleaned)
+
+
+def check_ids(folder: Path, tables: list[str]) -> list[str]:
+    """Check that the tables speak of the same stays and patients; return notes on those that hardly do.
+
+    Raises UserError where no row of a table belongs to any stay of clif_hospitalization (or no patient of
+    clif_hospitalization is in clif_patient): ids written in two ways would otherwise lose a whole table.
+    """
+    known = scan(folder, "hospitalization").select(ID, "patient_id").collect()
+    notes = []
+    for name in tables:
+        if name == "hospitalization":
+            continue
+        column = ID if ID in TABLES[name].required else "patient_id"
+        ids = scan(folder, name).select(column).drop_nulls()
+        present = ids.select(pl.len(), pl.col(column).is_in(known[column].implode()).sum().alias("own"))
+        rows, own = present.collect().row(0)
+        if rows and not own and known.height:
+            theirs, ours = ids.head(1).collect().item(), known[column].drop_nulls().first()
+            raise UserError(
+                f"{folder / TABLES[name].file}: none of {rows} values of {column!r} is in "
+                f"{TABLES['hospitalization'].file} ({theirs!r} here, {ours!r} there); use one form."
+            )
+        if own < 0.9 * rows and column == ID:
+            notes.append(f"clif_{name}: {own:,} of {rows:,} rows belong to a stay of clif_hospitalization.")
+    return notes

@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 MAX_FITTED = 50_000
+MAX_SORTED = 200_000  # rows looked through for distinct states: bounds memory
 NEIGHBORS = 15
 MIN_DIST = 0.1
 SMALLEST_UMAP = 30  # distinct states below which a neighbourhood map means nothing
@@ -52,10 +53,12 @@ def fit_maps(states: np.ndarray, *, seed: int, bar: dict[str, Any] | None = None
 
     `bar` holds options of the tqdm bar that UMAP draws while it works; without them none is drawn.
     """
+    generator = np.random.default_rng(seed)
+    if len(states) > MAX_SORTED:
+        states = states[np.sort(generator.choice(len(states), MAX_SORTED, replace=False))]
     anchors = np.unique(states, axis=0)
     if len(anchors) > MAX_FITTED:
-        chosen = np.random.default_rng(seed).choice(len(anchors), MAX_FITTED, replace=False)
-        anchors = anchors[np.sort(chosen)]
+        anchors = anchors[np.sort(generator.choice(len(anchors), MAX_FITTED, replace=False))]
     pca = PCA(2, svd_solver="full").fit(anchors) if len(anchors) > 2 else None
     if len(anchors) < SMALLEST_UMAP or pca is None:
         return Maps(pca, anchors, None, None, seed)

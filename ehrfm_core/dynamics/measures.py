@@ -3,7 +3,7 @@
 With jumps Δ_t = ‖R_t − R_{t−1}‖₂ of a window of n tokens (arXiv 2504.10422, "Representation dynamics"):
 
     path_length        Σ Δ_t, as in the paper: the jumps of the static prefix are in it
-    max_jump           max Δ_t, as in the paper: mostly the step from the start token
+    max_jump           max Δ_t, as in the paper: the jumps of the static prefix are in it
     mean_jump          path_length / (n − 1)
     displacement       ‖R_n − R_1‖₂
     tortuosity         path_length / displacement; null where the displacement is 0

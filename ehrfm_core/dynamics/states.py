@@ -45,10 +45,9 @@ def last_token_at_hours(minutes: Ragged, *, hours: int) -> np.ndarray:
     >>> last_token_at_hours(Ragged.from_lengths(np.array([0.0, 0.0, 61.0]), np.array([3])), hours=2)
     array([[1, 1, 2]])
     """
-    grid = np.arange(hours + 1) * 60
-    reached = minutes.values[:, None] <= grid
-    sums = np.vstack([np.zeros(hours + 1, dtype=np.int64), np.cumsum(reached, axis=0)])
-    return sums[minutes.offsets[1:]] - sums[minutes.offsets[:-1]] - 1
+    starts = minutes.offsets[:-1]  # no list is empty, as reduceat needs
+    reached = [np.add.reduceat(minutes.values <= 60 * h, starts, dtype=np.int64) for h in range(hours + 1)]
+    return np.stack(reached, axis=1) - 1
 
 
 @torch.no_grad()

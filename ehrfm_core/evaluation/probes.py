@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -42,14 +42,13 @@ class Probe:
         logit = (states - self.center) / self.scale @ self.coefficient + self.intercept
         return np.exp(-np.logaddexp(0.0, -logit))
 
-    def to_json(self) -> str:
-        """Readable text that gives back the very same numbers."""
-        return json.dumps({field.name: getattr(self, field.name).tolist() for field in fields(self)})
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value that gives back the very same numbers."""
+        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
 
     @classmethod
-    def from_json(cls, text: str) -> Probe:
+    def from_json(cls, parts: Any) -> Probe:
         """Read what `to_json` wrote. Raises ValueError where a part is missing or the lengths differ."""
-        parts = json.loads(text)
         names = [field.name for field in fields(cls)]
         if not isinstance(parts, dict) or sorted(parts) != sorted(names):
             raise ValueError(f"a probe is an object with {', '.join(names)}")

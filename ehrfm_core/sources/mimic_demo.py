@@ -42,19 +42,29 @@ def import_mimic_demo(target: Path) -> dict[str, int]:
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; give a new or empty folder.")
     sources = sorted(folder.glob("clif_*.parquet"))
-    names = {path.name for path in sources}
-    foreign = [path.name for path in target.iterdir() if path.name not in names] if target.exists() else []
-    if foreign:
-        raise UserError(
-            f"{target} holds {foreign[0]} and is not an earlier import; give a new or empty folder."
-        )
     stays = pl.read_parquet(folder / "clif_hospitalization.parquet").filter(
         pl.col("hospitalization_id").is_in(open_stays())
     )
-    return {path.name: _write_open_part(path, target / path.name, stays) for path in sources}
+    tables = {path.name: _open_part(path, stays) for path in sources}
+    for path in sorted(target.iterdir()) if target.exists() else []:
+        if path.name not in tables or not _holds(path, tables[path.name]):
+            raise UserError(
+                f"{target} holds {path.name}, which is not from this import; give an empty folder."
+            )
+    for name, table in tables.items():
+        with replacing(target / name) as temporary:
+            table.write_parquet(temporary, compression="zstd")
+    return {name: table.height for name, table in tables.items()}
 
 
-def _write_open_part(source: Path, target: Path, stays: pl.DataFrame) -> int:
+def _holds(path: Path, table: pl.DataFrame) -> bool:
+    try:
+        return pl.read_parquet(path).equals(table)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+
+
+def _open_part(source: Path, stays: pl.DataFrame) -> pl.DataFrame:
     table = pl.read_parquet(source)
     if "hospitalization_id" in table.columns:
         table = table.filter(pl.col("hospitalization_id").is_in(stays["hospitalization_id"].to_list()))
@@ -70,6 +80,4 @@ def _write_open_part(source: Path, target: Path, stays: pl.DataFrame) -> int:
             .filter(pl.col("start_dttm") <= pl.col("last"))
             .drop("last")
         )
-    with replacing(target) as temporary:
-        table.write_parquet(temporary, compression="zstd")
-    return table.height
+    return table

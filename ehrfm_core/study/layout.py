@@ -6,6 +6,8 @@ the study's folder, columns are checked whenever a file is written or read.
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from ehrfm_core.outcomes import OUTCOMES
@@ -17,6 +19,7 @@ MODEL = "model"
 MAPS = "results/maps.json"
 PROBES = "results/probes.json"
 LOG = "log.jsonl"
+SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 STAGES = ("tokenize", "pretrain", "embed", "evaluate")
 
 Schema = dict[str, pl.DataType]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import read_json, write_json
-from ehrfm_core.study.layout import FORMAT_VERSION, MANIFEST
+from ehrfm_core.study.layout import FORMAT_VERSION, MANIFEST, SITE_NAME
 
 
 @dataclass
@@ -69,6 +69,22 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         stages = {name: Stage(**stage) for name, stage in value.pop("stages").items()}
-        return Manifest(**value, stages=stages)
-    except (KeyError, TypeError, AttributeError) as error:
+        manifest = Manifest(**value, stages=stages)
+        _check(manifest)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not a complete manifest ({error}); make the study again.") from None
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise ValueError or TypeError where a part has another type or a path leaves the study's folder."""
+    if not (isinstance(manifest.sites, list) and manifest.source in manifest.sites):
+        raise ValueError("the source is none of its sites")
+    if bad := [name for name in manifest.sites if not SITE_NAME.fullmatch(name)]:
+        raise ValueError(f"{bad[0]!r} cannot be a site's name")
+    for name, stage in manifest.stages.items():
+        parts = (stage.settings, stage.files, stage.summary)
+        if not (all(isinstance(part, dict) for part in parts) and isinstance(stage.notes, list)):
+            raise ValueError(f"stage {name!r} is not whole")
+        if any(Path(path).is_absolute() or ".." in Path(path).parts for path in stage.files):
+            raise ValueError(f"stage {name!r} names a file outside the study")

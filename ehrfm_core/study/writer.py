@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import fingerprint, sha256
-from ehrfm_core.study.layout import LOG, MANIFEST, STAGES
+from ehrfm_core.study.layout import LOG, MANIFEST, SITE_NAME, STAGES, TOKENIZER
 from ehrfm_core.study.manifest import Manifest, Stage, read_manifest, write_manifest
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "polars", "numpy", "clifpy")
-SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 @dataclass
@@ -32,38 +30,73 @@ class StageResult:
 def create_or_open(folder: Path, *, sites: Sequence[str], source: str, synthetic: bool) -> Manifest:
     """Open the study in `folder` for writing, or begin one in a new or empty folder.
 
-    A study whose sites or source differ from these begins anew: the tables of sites that are no longer in it
-    go at once, its other files stay until they are replaced.
-    Raises UserError where the folder holds something else or a name cannot be a folder's name.
+    Nothing of an existing study changes here: sites may be added to it or taken from it, and what that makes
+    stale goes when the tokenize stage has finished (`finish`).
+    Raises UserError where the folder holds something else, a study of other hospitals altogether, or a
+    name cannot be a folder's name.
     """
     for name in sites:
         if not SITE_NAME.fullmatch(name):
             raise UserError(f"{name!r} cannot be a site's name: use letters, digits, - and _, at most 40.")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a new or empty folder for the study.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise UserError(
-            f"{folder} holds files but no {MANIFEST}, so it is not a study; give a new or empty folder."
-        )
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give a new or empty folder for the study.")
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
-        if manifest.sites == list(sites) and manifest.source == source and manifest.synthetic == synthetic:
-            return manifest
-        for name in set(manifest.sites) - set(sites):
-            if SITE_NAME.fullmatch(name):
-                shutil.rmtree(folder / "sites" / name, ignore_errors=True)
+        if not set(manifest.sites) & set(sites):
+            raise UserError(
+                f"{folder} is a study of {', '.join(manifest.sites)}, not of {', '.join(sites)}; "
+                "give another folder."
+            )
+        if set(manifest.sites) != set(sites):
+            manifest.sites = list(sites)
+        manifest.source = source
+        if manifest.synthetic != synthetic:
+            write_manifest(folder, replace(read_manifest(folder), synthetic=synthetic))
+            manifest.synthetic = synthetic
+        return manifest
+    held = (
+        [path for path in folder.iterdir() if not path.name.endswith(".partial")] if folder.is_dir() else []
+    )
+    if held:
+        raise UserError(
+            f"{folder} holds {held[0].name} but no {MANIFEST}: it is not a study; give a new or empty folder."
+        )
     manifest = Manifest(source=source, sites=list(sites), synthetic=synthetic)
     write_manifest(folder, manifest)
     return manifest
 
 
-def inputs_of(manifest: Manifest, stage: str) -> dict[str, str]:
-    """Hashes of every file that the stages before this one wrote; UserError where one has not run."""
+def inputs_of(folder: Path, manifest: Manifest, stage: str) -> dict[str, str]:
+    """Hashes of the files that a stage reads, checked against the disk.
+
+    Pretraining reads the tokenizer and the source's tables; every later stage reads all that came before.
+    Raises UserError where an earlier stage has not run or a file is not as it was written.
+    """
+    for name in STAGES[: STAGES.index(stage)]:
+        if name not in manifest.stages:
+            raise UserError(f"The stage {name} has not run: run `python -m train {name}` first.")
+    inputs = _inputs(manifest, stage)
+    for path, sha in inputs.items():
+        if not (folder / path).is_file() or sha256(folder / path) != sha:
+            raise UserError(
+                f"{folder / path} is missing or not as it was written; run `python -m train study` again, "
+                "which makes it anew."
+            )
+    return inputs
+
+
+def _inputs(manifest: Manifest, stage: str) -> dict[str, str]:
     before = STAGES[: STAGES.index(stage)]
-    missing = [name for name in before if name not in manifest.stages]
-    if missing:
-        raise UserError(f"The stage {missing[0]} has not run: run `python -m train {missing[0]}` first.")
-    return {path: sha for name in before for path, sha in manifest.stages[name].files.items()}
+    files = {
+        path: sha
+        for name in before
+        if name in manifest.stages
+        for path, sha in manifest.stages[name].files.items()
+    }
+    if stage != "pretrain":
+        return files
+    own = f"sites/{manifest.source}/"
+    return {path: sha for path, sha in files.items() if path == TOKENIZER or path.startswith(own)}
 
 
 def is_current(folder: Path, manifest: Manifest, stage: str, settings: dict[str, Any], inputs: Any) -> bool:
@@ -84,19 +117,26 @@ def finish(
     *,
     run: dict[str, Any],
 ) -> None:
-    """Record a finished stage; later stages count as not run, since their inputs may have changed.
+    """Record a finished stage; later stages stay finished where what they read has not changed.
 
-    `run` (date, seconds, memory) goes to the log and not to the manifest, which is the same for the same
-    data, settings and seed.
+    Tables of sites that are no longer in the study are removed. `run` (date, seconds, memory) goes to the log
+    and not to the manifest, which is the same for the same data, settings and seed.
     """
     files = {path: sha256(folder / path) for path in sorted(result.files)}
     manifest.stages[stage] = Stage(
         fingerprint([settings, inputs]), settings, files, result.notes, result.summary
     )
+    stale = False
     for later in STAGES[STAGES.index(stage) + 1 :]:
-        manifest.stages.pop(later, None)
+        done = manifest.stages.get(later)
+        stale |= done is None or done.fingerprint != fingerprint([done.settings, _inputs(manifest, later)])
+        if stale:
+            manifest.stages.pop(later, None)
     manifest.packages = _versions()
     write_manifest(folder, manifest)
+    for path in (folder / "sites").glob("*"):
+        if path.is_dir() and path.name not in manifest.sites:
+            shutil.rmtree(path)
     with (folder / LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps({"stage": stage, **run}) + "\n")
 

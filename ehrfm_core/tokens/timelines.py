@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ehrfm_core.clif.tables import ID
-from ehrfm_core.tokens.tokenizer import Tokenizer, events_of_stays, static_token
+from ehrfm_core.tokens.tokenizer import UNKNOWN_DISCHARGE, Tokenizer, events_of_stays, static_token
 from ehrfm_core.tokens.vocabulary import END, START, UNK, bin_token
 
 
@@ -17,12 +17,14 @@ class Timelines:
 
     `frame`: hospitalization_id, tokens (list of ids) and minutes (list, since the start, never falling),
     one row a stay, the whole stay. `unknown`: code and n of the events the vocabulary does not know.
-    `n_events` counts the events of these stays.
+    `n_events` counts the events of these stays, `n_outside` those left out because they lie more than 24 h
+    before the start or after the end.
     """
 
     frame: pl.DataFrame
     unknown: pl.DataFrame
     n_events: int
+    n_outside: int
 
 
 def build_timelines(stays: pl.DataFrame, events: pl.LazyFrame, tokenizer: Tokenizer) -> Timelines:
@@ -59,7 +61,8 @@ def build_timelines(stays: pl.DataFrame, events: pl.LazyFrame, tokenizer: Tokeni
     )
     end = ((pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6).ceil() / 60
     prefix = _prefix(tokenizer, known)
-    suffix = [_static_id("discharge", known, tokenizer), pl.lit(tokenizer.vocabulary[END], dtype=pl.Int32)]
+    unknown_end = tokenizer.vocabulary[UNKNOWN_DISCHARGE]
+    suffix = [_static_id("discharge", known, unknown_end), pl.lit(tokenizer.vocabulary[END], dtype=pl.Int32)]
     zero = pl.lit(0.0, dtype=pl.Float32)
     frame = frame.select(
         ID,
@@ -68,7 +71,8 @@ def build_timelines(stays: pl.DataFrame, events: pl.LazyFrame, tokenizer: Tokeni
             "minutes"
         ),
     )
-    return Timelines(frame, unknown, coded.height)
+    everything = events.join(stays.lazy().select(ID), on=ID, how="semi").select(pl.len()).collect().item()
+    return Timelines(frame, unknown, coded.height, everything - coded.height)
 
 
 def _token_ids(tokenizer: Tokenizer) -> pl.DataFrame:
@@ -102,10 +106,10 @@ def _bin(tokenizer: Tokenizer) -> pl.Expr:
     return pl.when(pl.col("value").is_not_null() & cuts[0].is_not_null()).then((index + first).cast(pl.Int32))
 
 
-def _static_id(column: str, known: pl.DataFrame, tokenizer: Tokenizer) -> pl.Expr:
+def _static_id(column: str, known: pl.DataFrame, unknown: int) -> pl.Expr:
     return (
         static_token(column)
-        .replace_strict(known["token"], known["id"], default=tokenizer.vocabulary[UNK], return_dtype=pl.Int32)
+        .replace_strict(known["token"], known["id"], default=unknown, return_dtype=pl.Int32)
         .alias(f"{column}_id")
     )
 
@@ -115,7 +119,7 @@ def _prefix(tokenizer: Tokenizer, known: pl.DataFrame) -> list[pl.Expr]:
     age = pl.when(pl.col("age").is_not_null()).then(index + tokenizer.vocabulary[bin_token(0)])
     return [
         pl.lit(tokenizer.vocabulary[START], dtype=pl.Int32).alias("start_id"),
-        *(_static_id(column, known, tokenizer) for column in ("race", "ethnicity", "sex")),
+        *(_static_id(column, known, tokenizer.vocabulary[UNK]) for column in ("race", "ethnicity", "sex")),
         age.fill_null(tokenizer.vocabulary[UNK]).cast(pl.Int32).alias("age_id"),
-        _static_id("admission_type", known, tokenizer),
+        _static_id("admission_type", known, tokenizer.vocabulary[UNK]),
     ]

@@ -17,6 +17,7 @@ from ehrfm_core.tokens import vocabulary as names
 STATIC = ("race", "ethnicity", "sex", "admission_type", "discharge")
 STATIC_FAMILY = {"admission_type": "admission"}
 MISSING = "missing"
+UNKNOWN_DISCHARGE = "discharge/unknown"  # never UNK, which would not be known as part of the suffix
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def fit_tokenizer(stays: pl.DataFrame, events: pl.LazyFrame, settings: TokenSett
     ages = train.select(pl.col("age").quantile(q, "linear").alias(f"cut{i}") for i, q in enumerate(shares))
     categories = set(codes["code"].to_list())
     categories.update(answer for answers in codes["answers"].to_list() for answer in answers)
+    categories.add(UNKNOWN_DISCHARGE)
     for column in STATIC:
         categories.update(train.select(static_token(column)).to_series().to_list())
     return Tokenizer(

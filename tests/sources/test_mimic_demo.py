@@ -38,6 +38,15 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
 
 
+def test_tables_of_ones_own_are_left_alone(tmp_path: Path) -> None:
+    own = tmp_path / "clif_labs.parquet"
+    pl.DataFrame({"hospitalization_id": ["mine"]}).write_parquet(own)
+    before = own.read_bytes()
+    with pytest.raises(UserError, match=r"holds clif_labs.parquet, which is not from this import"):
+        import_mimic_demo(tmp_path)
+    assert own.read_bytes() == before
+
+
 def test_a_file_as_target(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="is a file"):

@@ -39,35 +39,89 @@ def test_a_finished_stage_is_current_until_something_changes(tmp_path: Path) -> 
     assert not is_current(study, manifest, "tokenize", {"a": 1}, {"x": "1"})
 
 
-def test_an_earlier_stage_that_ran_again_undoes_the_later_ones(tmp_path: Path) -> None:
+def next_stage(folder: Path, stage: str, name: str) -> None:
+    done(folder, stage, {}, inputs_of(folder, read_manifest(folder), stage), name)
+
+
+def test_later_stages_stay_finished_only_where_what_they_read_is_unchanged(tmp_path: Path) -> None:
     study = begin(tmp_path)
-    done(study, "tokenize", {}, {}, "a")
-    done(study, "pretrain", {}, {}, "b")
-    done(study, "tokenize", {"new": True}, {}, "a")
+    (study / "sites" / "mimic").mkdir(parents=True)
+    done(study, "tokenize", {}, {}, "sites/mimic/stays.parquet")
+    next_stage(study, "pretrain", "model")
+    next_stage(study, "embed", "states")
+    done(study, "tokenize", {"other": "setting, same files"}, {}, "sites/mimic/stays.parquet")
+    assert list(read_manifest(study).stages) == ["tokenize", "pretrain", "embed"]
+    (study / "sites" / "mimic" / "stays.parquet").write_text("other")
+    finish(
+        study,
+        read_manifest(study),
+        "tokenize",
+        {},
+        {},
+        StageResult(["sites/mimic/stays.parquet"]),
+        run={},
+    )
     assert list(read_manifest(study).stages) == ["tokenize"]
 
 
-def test_a_stage_needs_the_ones_before_it(tmp_path: Path) -> None:
+def test_a_second_site_leaves_the_pretrained_model_finished(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    (study / "sites" / "mimic").mkdir(parents=True)
+    done(study, "tokenize", {}, {}, "sites/mimic/stays.parquet")
+    next_stage(study, "pretrain", "model")
+    next_stage(study, "embed", "states")
+    manifest = create_or_open(study, sites=["mimic", "ucmc"], source="mimic", synthetic=False)
+    (study / "sites" / "ucmc").mkdir()
+    (study / "sites" / "ucmc" / "stays.parquet").write_text("new")
+    files = ["sites/mimic/stays.parquet", "sites/ucmc/stays.parquet"]
+    finish(study, manifest, "tokenize", {}, {}, StageResult(files), run={})
+    assert list(read_manifest(study).stages) == ["tokenize", "pretrain"]
+
+
+def test_a_stage_needs_the_ones_before_it_as_they_were_written(tmp_path: Path) -> None:
     study = begin(tmp_path)
     with pytest.raises(UserError, match="stage tokenize has not run"):
-        inputs_of(read_manifest(study), "embed")
+        inputs_of(study, read_manifest(study), "embed")
+    done(study, "tokenize", {}, {}, "tokenizer.json")
+    (study / "tokenizer.json").write_text("changed by hand")
+    with pytest.raises(UserError, match=r"tokenizer.json is missing or not as it was written"):
+        inputs_of(study, read_manifest(study), "pretrain")
 
 
-def test_other_sites_begin_anew(tmp_path: Path) -> None:
+def test_opening_changes_nothing_and_a_site_goes_only_when_the_new_tokens_are_there(tmp_path: Path) -> None:
+    study = begin(tmp_path, sites=["mimic", "ucmc"])
+    done(study, "tokenize", {}, {}, "a")
+    (study / "sites" / "ucmc").mkdir(parents=True)
+    before = (study / "study.json").read_bytes()
+    begin(study, sites=["ucmc", "mimic"])
+    manifest = create_or_open(study, sites=["mimic"], source="mimic", synthetic=False)
+    assert (study / "study.json").read_bytes() == before
+    assert (study / "sites" / "ucmc").exists()
+    finish(study, manifest, "tokenize", {}, {}, StageResult(["a"]), run={})
+    assert not (study / "sites" / "ucmc").exists()
+    with pytest.raises(UserError, match="is a study of mimic, not of elsewhere"):
+        begin(study, sites=["elsewhere"], source="elsewhere")
+
+
+def test_calling_it_synthetic_keeps_its_stages(tmp_path: Path) -> None:
     study = begin(tmp_path)
     done(study, "tokenize", {}, {}, "a")
-    assert "tokenize" in read_manifest(begin(study)).stages
-    assert read_manifest(begin(study, sites=["mimic", "ucmc"])).stages == {}
-    (study / "sites" / "ucmc").mkdir(parents=True)
-    begin(study)
-    assert not (study / "sites" / "ucmc").exists()
+    begin(study, synthetic=True)
+    assert read_manifest(study).synthetic
+    assert "tokenize" in read_manifest(study).stages
+
+
+def test_a_first_write_that_was_killed_does_not_block_the_folder(tmp_path: Path) -> None:
+    (tmp_path / ".study.json.partial").write_text("{")
+    begin(tmp_path)
+    assert read_manifest(tmp_path).sites == ["mimic"]
 
 
 def test_a_folder_that_is_no_study_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_text("sea")
-    with pytest.raises(UserError, match="holds files but no study.json"):
+    with pytest.raises(UserError, match="holds holiday.jpg but no study.json"):
         begin(tmp_path)
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="is not a folder"):
         begin(tmp_path / "holiday.jpg")
     with pytest.raises(UserError, match="is not a study"):
         open_study(tmp_path)
@@ -89,6 +143,14 @@ def test_names_that_cannot_be_a_folder(tmp_path: Path, name: str) -> None:
         ("[]", "format version None"),
         ('{"format_version": 1}', "not a complete manifest"),
         ('{"format_version": 1, "stages": [], "source": "a", "sites": []}', "not a complete manifest"),
+        ('{"format_version": 1, "stages": {}, "source": "a", "sites": null}', "not a complete manifest"),
+        ('{"format_version": 1, "stages": {}, "source": "../a", "sites": ["../a"]}', "cannot be a site"),
+        (
+            '{"format_version": 1, "source": "a", "sites": ["a"], "stages": {"tokenize": '
+            '{"fingerprint": "", "settings": {}, "files": {"../x": ""}}}}',
+            "names a file outside the study",
+        ),
+        ("[" * 100_000, "not readable JSON"),
     ],
 )
 def test_a_manifest_that_is_broken(tmp_path: Path, text: str, message: str) -> None:

@@ -142,6 +142,21 @@ def test_an_unseen_code_is_one_unknown_token_without_a_value(tmp_path: Path) -> 
     assert len(tokens) == len(before.frame["tokens"].explode()) - n_labs
 
 
+def test_an_ending_nobody_has_seen_before_is_no_part_of_the_window(tmp_path: Path) -> None:
+    tables = make_tables()
+    tokenizer, _ = tokenize(tables, tmp_path)
+    tables["hospitalization"] = tables["hospitalization"].with_columns(
+        (pl.col("admission_dttm") + pl.duration(hours=24)).alias("discharge_dttm"),
+        pl.lit("Abducted").alias("discharge_category"),
+    )
+    for name in TIMES:
+        tables[name] = tables[name].clear()
+    _, timelines = tokenize(tables, tmp_path, tokenizer)
+    assert set(timelines.frame["minutes"].list.last()) == {1440.0}
+    assert set(window(timelines, tokenizer)["tokens"].list.len()) == {6}
+    assert tokenizer.vocabulary["UNK"] not in window(timelines, tokenizer)["tokens"].explode()
+
+
 def test_a_larger_value_never_gets_a_smaller_bin(tmp_path: Path) -> None:
     tables = make_tables()
     tables["vitals"] = tables["vitals"].with_columns(pl.lit("heart_rate").alias("vital_category"))
@@ -160,9 +175,7 @@ def test_a_larger_value_never_gets_a_smaller_bin(tmp_path: Path) -> None:
     only = (
         tables["vitals"]
         .head(1)
-        .with_columns(
-            pl.lit(train[ID][0]).alias(ID), recorded_dttm=train["start"][0] + pl.duration(hours=1)
-        )
+        .with_columns(pl.lit(train[ID][0]).alias(ID), recorded_dttm=train["start"][0] + pl.duration(hours=1))
     )
     bins = []
     for value in np.linspace(min(cuts) - 5, max(cuts) + 5, 40):

@@ -33,6 +33,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
         "does not exist": ["study", study, "--site", f"a={tmp_path}/nowhere"],
         "not of the form NAME=DIR": ["study", study, "--site", site],
         "Two sites are called 'a'": ["study", study, "--site", f"a={site}", "--site", f"a={site}"],
+        "are the same folder": ["study", study, "--site", f"a={site}", "--site", f"b={site}/../clif"],
         "none of the sites": ["study", study, "--site", f"a={site}", "--source", "b"],
         "cannot be a site's name": ["study", study, "--site", f"../a={site}"],
         "holds no clif_hospitalization.parquet": ["study", study, "--site", f"a={tmp_path}"],
@@ -88,6 +89,35 @@ def test_a_table_cut_short_after_its_header(
 def test_a_read_only_place(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert "Error" in error_of(capsys, "tokenize", tmp_path / "file" / "s", "--site", f"a={site}")
+
+
+def test_one_hospital_under_two_names(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twin = write_tables(make_tables(), tmp_path / "twin")
+    assert "one hospital under two names" in error_of(
+        capsys, "tokenize", tmp_path / "s", "--site", f"a={site}", "--site", f"b={twin}"
+    )
+
+
+def test_a_site_that_cannot_be_used_costs_a_finished_study_nothing(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "s"
+    assert main(["tokenize", str(study), "--site", f"a={site}"]) == 0
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    tables = make_tables(seed=1)
+    tables["hospitalization"] = tables["hospitalization"].with_columns(pl.lit(3).alias("age_at_admission"))
+    bad = write_tables(tables, tmp_path / "bad")
+    capsys.readouterr()
+    error_of(capsys, "tokenize", study, "--site", f"a={site}", "--site", f"b={bad}")
+    error_of(capsys, "tokenize", study, "--site", f"b={bad}")
+    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "x", "9" * 30])
+def test_a_seed_that_no_library_takes(site: Path, tmp_path: Path, seed: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["study", str(tmp_path / "s"), "--site", f"a={site}", f"--seed={seed}"])
+    assert stop.value.code == 2
 
 
 def test_help_tells_the_whole_story() -> None:

@@ -204,6 +204,21 @@ def test_one_stay_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert any("tuning split is empty" in note for note in study.manifest.notes)
 
 
+def test_a_second_site_does_not_train_the_model_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write_tables(make_tables(patients=20), tmp_path / "a")
+    second = write_tables(make_tables(patients=20, seed=1), tmp_path / "b")
+    run(tmp_path / "s", f"a={first}")
+    capsys.readouterr()
+    study = str(tmp_path / "s")
+    assert main(["study", study, "--site", f"b={second}", "--site", f"a={first}", "--source", "a"]) == 0
+    assert capsys.readouterr().out.count("nothing to do") == 1, "the size and steps of before are kept"
+    check_contract(open_study(study))
+    assert main(["study", study, "--site", f"a={first}"]) == 0
+    check_contract(open_study(study))
+
+
 def test_two_sites_give_transfer_rows(two: Run) -> None:
     check_contract(two.study)
     metrics = two.study.result("metrics")
