@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--synthetic", action="store_true", help="the data are synthetic: every screen says so"
         )
+    check = commands.add_parser(
+        "verify",
+        help="check a study against its own promises",
+        description="Check every hash, the tables against each other, path lengths against jumps and metrics "
+        "against predictions; exit 1 and the file's name where one fails.",
+    )
+    _study_argument(check)
     pretrain = commands.add_parser("pretrain", help="stage 2 alone: train the model on the source's stays")
     embed = commands.add_parser("embed", help="stage 3 alone: states, jumps, anomaly and maps")
     evaluate = commands.add_parser("evaluate", help="stage 4 alone: probes, metrics, associations, risks")
@@ -106,6 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "import":
             _import(options)
+        elif options.command == "verify":
+            return _verify(options)
         else:
             _study(options)
     except UserError as error:
@@ -135,6 +144,20 @@ def _import(options: argparse.Namespace) -> None:
         f"Wrote {len(rows)} tables to {options.out}. The data are under the Open Database License 1.0: name "
         "MIMIC-IV Clinical Database Demo 2.2 (Johnson et al., PhysioNet 2023, doi 10.13026/dp1f-ex47)."
     )
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ehrfm_core.study import open_study
+    from ehrfm_core.study.verify import verify
+
+    study = open_study(options.study)
+    findings = verify(study)
+    for finding in findings:
+        print(f"Error: {finding}", file=sys.stderr)
+    if not findings:
+        files = sum(len(stage.files) for stage in study.manifest.stages.values())
+        say(f"{options.study}: {files} files are as they were written and agree with each other.")
+    return 1 if findings else 0
 
 
 def _study(options: argparse.Namespace) -> None:

@@ -126,7 +126,7 @@ def coefficients(study: Study, outcome: Outcome) -> None:
         caption=f"Test split; n: {sizes}; "
         f"{events_text({s: data.held_out(study, s, outcome.name) for s in study.sites}, outcome)}. "
         "Features measured in the full space. 95 % intervals from the regression, cut at 1/100 and 100; "
-        "they take the stays as independent unless the notes of the study say otherwise. Below 1: less "
+        "they allow for several stays of one patient. Below 1: less "
         "often, nulls and reversals are shown alike."
         + (f" {dropped} of {len(rows)} coefficients could not be estimated." if dropped else ""),
     )

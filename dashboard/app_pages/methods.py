@@ -33,8 +33,7 @@ DEFINITIONS = (
     (
         "Event path length, largest event jump",
         r"L_e = \sum_{t>p} \Delta_t, \;\; M_e = \max_{t>p} \Delta_t",
-        "The same without the static prefix of p tokens, whose jumps are large and nearly the same for "
-        "everyone.",
+        "The same without the static prefix of p tokens (start, demographics, admission type).",
     ),
     (
         "Net displacement and tortuosity",
@@ -206,7 +205,8 @@ def manifest(study: Study) -> None:
     """Settings, packages and hashes, stage by stage."""
     ui.section(
         "How this study was made",
-        f"Version {study.digest}, in `{study.folder}`. `python -m train verify` checks every hash.",
+        f"Version {study.digest}, in `{study.folder}`. `python -m train verify` checks "
+        "every hash, and that the numbers follow from each other.",
     )
     for name, stage in study.manifest.stages.items():
         with st.expander(f"{name}: {ui.count(len(stage.files), 'file')}", icon=":material/inventory_2:"):

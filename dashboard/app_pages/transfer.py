@@ -151,9 +151,9 @@ def ladder(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
         charts.ladder(rows, theme.site_colours(study.sites)),
         key="ladder",
         alt=f"ROC-AUC with 95 % intervals for {outcome.label}, by arm and model",
-        caption=f"Test split; {sizes}. 95 % intervals as the study computed them (bootstrap of patients). "
-        "Gains and losses are drawn in the same ink. Two points whose intervals overlap widely are not "
-        "told apart by this study.",
+        caption=f"Test split; {sizes}. 95 % intervals from a bootstrap of patients; with few patients, by "
+        "Newcombe's formula. Gains and losses are drawn in the same ink. Two points whose "
+        "intervals overlap widely are not told apart by this study.",
     )
 
 

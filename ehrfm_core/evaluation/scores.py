@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ehrfm_core.evaluation.intervals import (
+    FEWEST_PATIENTS,
     Interval,
     Statistic,
     auc_interval_from,
@@ -102,7 +103,7 @@ def _score_block(
             )
     keys = [dict(zip(RUN, key, strict=True)) for key, _ in runs]
     notes = _size_notes(keys[0], labels) + _method_notes(keys[0], methods)
-    return rows, notes + _baseline_notes(keys, estimates[:, 0], drawn[:, 0], len(labels))
+    return rows, notes + _baseline_notes(keys, estimates[:, 0], drawn[:, 0], labels)
 
 
 def _brier(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -150,9 +151,16 @@ def _method_notes(key: dict[str, object], methods: dict[str, set[str]]) -> list[
     return notes
 
 
-def _baseline_notes(keys: list[dict[str, object]], auc: np.ndarray, drawn: np.ndarray, n: int) -> list[str]:
-    """Where a baseline has the higher AUC than the probe of the same arm, by how much and how surely."""
+def _baseline_notes(
+    keys: list[dict[str, object]], auc: np.ndarray, drawn: np.ndarray, labels: np.ndarray
+) -> list[str]:
+    """Where a baseline has the higher AUC than the probe of the same arm, by how much and how surely.
+
+    With fewer than 10 events a resampled interval is too narrow to call either of them the better one.
+    """
     notes = []
+    n, events = len(labels), int(labels.sum())
+    readable = min(events, n - events) >= FEWEST_PATIENTS
     settings = [tuple(key[name] for name in RUN if name != "model") for key in keys]
     probes = {
         setting: i
@@ -166,13 +174,13 @@ def _baseline_notes(keys: list[dict[str, object]], auc: np.ndarray, drawn: np.nd
         paired = percentile_interval(drawn[i] - drawn[probe])
         span = (
             ""
-            if paired.low is None
+            if paired.low is None or not readable
             else f" (95 % interval of the difference {paired.low:+.3f} to {paired.high:+.3f})"
         )
         baseline = MODEL_LABELS.get(str(key["model"]), str(key["model"]))
         verdict = (
             f"{baseline} does better than the foundation model"
-            if paired.low is not None and paired.low > 0
+            if readable and paired.low is not None and paired.low > 0
             else f"the foundation model is not shown to do better than {baseline}"
         )
         notes.append(

@@ -18,6 +18,8 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
+    for path in partial.iterdir():
+        path.chmod(0o644)  # safetensors writes for the owner alone; a dashboard may run as someone else
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

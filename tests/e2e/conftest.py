@@ -17,6 +17,7 @@ import pytest
 from tests.make_study import break_study, make_study
 
 ROOT = Path(__file__).parents[2]
+BUNDLED = ROOT / "data_samples/studies/mimic-iv-demo"
 PAGES = ("", "map", "patient", "dynamics", "outliers", "transfer", "methods")
 
 
@@ -43,6 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[
     make_study(folder / "two_sites", sites={"mimic": 400, "ucmc": 300}, seed=4)
     make_study(folder / "one_site", sites={"mimic": 245}, seed=5, one_class="imv", few_events="death")
     break_study(folder / "z_broken")
+    shutil.copytree(BUNDLED, folder / BUNDLED.name)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.e2e.conftest import PAGES, ROOT
+from ehrfm_core.study import open_study
+from tests.e2e.conftest import BUNDLED, PAGES, ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -90,6 +91,20 @@ def test_every_page_draws_and_stays_on_the_machine(browser: Any, server: str, da
         watcher.assert_clean(page)
         shoot(page, f"{name or 'overview'}{'-dark' if dark else ''}")
         page.set_viewport_size({"width": 1440, "height": 1000})
+    page.context.close()
+
+
+def test_every_page_draws_the_bundled_study(browser: Any, server: str) -> None:
+    page = look(browser, width=1280)
+    watcher = Watcher(page, server)
+    for name in PAGES:
+        page.goto(f"{server}/{name}?b={BUNDLED.name}&y=long_los")
+        page.wait_for_selector(CHART, timeout=60_000)
+        settle(page)
+        assert page.get_by_text(f"version {open_study(BUNDLED).digest}").is_visible()
+        watcher.assert_clean(page)
+        shoot(page, f"bundled-{name or 'overview'}")
+        page.set_viewport_size({"width": 1280, "height": 1000})
     page.context.close()
 
 

@@ -122,7 +122,7 @@ def test_a_seed_that_no_library_takes(site: Path, tmp_path: Path, seed: str) -> 
 
 def test_help_tells_the_whole_story() -> None:
     text = parser().format_help()
-    for command in ("import", "study", "tokenize", "pretrain", "embed", "evaluate"):
+    for command in ("import", "study", "tokenize", "pretrain", "embed", "evaluate", "verify"):
         assert command in text
 
 
