@@ -18,7 +18,7 @@ from ehrfm_core.study.files import sha256, write_json, write_table
 from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, site_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.writer import StageResult
-from ehrfm_core.tokens.decode import token_table
+from ehrfm_core.tokens.decode import tokens_by_family
 from ehrfm_core.tokens.timelines import build_timelines
 from ehrfm_core.tokens.tokenizer import Tokenizer, TokenSettings, fit_tokenizer
 from ehrfm_core.tokens.vocabulary import TRUNC
@@ -127,13 +127,7 @@ def _refuse_the_same_hospital_twice(inputs: dict[str, dict[str, str]]) -> None:
 
 
 def _summary(stays: pl.DataFrame, window: pl.DataFrame, tokenizer: Tokenizer) -> dict[str, Any]:
-    families = (
-        window.select(pl.col("tokens").explode().alias("token_id"))
-        .join(token_table(tokenizer.vocabulary).filter(pl.col("bin").is_null()), on="token_id")
-        .group_by("family")
-        .agg((pl.len() / window.height).round(2).alias("mean"))
-        .sort("mean", "family", descending=[True, False])
-    )
+    families = tokens_by_family(window, tokenizer.vocabulary)
     n_tokens = stays["n_tokens"]
     return {
         "n_stays": stays.height,

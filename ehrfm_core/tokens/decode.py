@@ -41,6 +41,28 @@ def decode(tokens: list[int], minutes: list[float], vocabulary: dict[str, int]) 
             "minute": pl.Series(minutes, dtype=pl.Float64),
         }
     ).with_row_index("position")
+    return _decode(frame, vocabulary).select("position", "minute", "token", "family", "name", "bin", "event")
+
+
+def tokens_by_family(windows: pl.DataFrame, vocabulary: dict[str, int]) -> pl.DataFrame:
+    """Mean number of tokens a stay by family, largest first: family, mean.
+
+    `windows` has a column tokens (list of ids), each list beginning with TL_START. Value and answer tokens
+    count for the family of their category.
+    """
+    flat = windows.select(
+        pl.col("tokens").alias("token_id"), pl.int_ranges(pl.col("tokens").list.len()).alias("position")
+    )
+    return (
+        _decode(flat.explode("token_id", "position"), vocabulary)
+        .group_by("family")
+        .agg((pl.len() / windows.height).round(2).alias("mean"))
+        .sort("mean", "family", descending=[True, False])
+    )
+
+
+def _decode(frame: pl.DataFrame, vocabulary: dict[str, int]) -> pl.DataFrame:
+    """Add token, family, name, bin and event to rows of token_id and position, stay after stay."""
     frame = frame.join(token_table(vocabulary), on="token_id", how="left", maintain_order="left")
     is_age = (pl.col("position") == AGE_POSITION) & pl.col("bin").is_not_null()
     follows = (pl.col("bin").is_not_null() | (pl.col("family") == ANSWER_FAMILY)) & ~is_age
@@ -48,6 +70,4 @@ def decode(tokens: list[int], minutes: list[float], vocabulary: dict[str, int]) 
         pl.when(is_age).then(pl.lit("age")).when(~follows).then(pl.col(column)).forward_fill().alias(column)
         for column in ("family", "name")
     ]
-    return frame.with_columns(*carried, (~follows).cum_sum().cast(pl.Int32).sub(1).alias("event")).select(
-        "position", "minute", "token", "family", "name", "bin", "event"
-    )
+    return frame.with_columns(*carried, (~follows).cum_sum().cast(pl.Int32).sub(1).alias("event"))

@@ -101,7 +101,7 @@ def test_every_page_draws_the_bundled_study(browser: Any, server: str) -> None:
         page.goto(f"{server}/{name}?b={BUNDLED.name}&y=long_los")
         page.wait_for_selector(CHART, timeout=60_000)
         settle(page)
-        assert page.get_by_text(f"version {open_study(BUNDLED).digest}").is_visible()
+        assert page.get_by_text(f"version {open_study(BUNDLED).digest}").first.is_visible()
         watcher.assert_clean(page)
         shoot(page, f"bundled-{name or 'overview'}")
         page.set_viewport_size({"width": 1280, "height": 1000})
