@@ -84,7 +84,7 @@ def rates(tables: Mapping[str, pl.DataFrame], colours: Mapping[str, str]) -> go.
                     "symbol": "circle" if row["flagged"] else "circle-open",
                 },
                 text=[f"{row['events']:,} of {row['n']:,}"],
-                textposition="top center",
+                textposition="top right",
                 hovertemplate=f"{label}: %{{x:.1%}} "
                 f"[{row['ci_low']:.1%}–{row['ci_high']:.1%}]<extra></extra>",
             )
