@@ -63,18 +63,26 @@ def forest(rows: pl.DataFrame, features: Mapping[str, str], colours: Mapping[str
     `rows` as `associations.parquet`, for one outcome; rows without a coefficient are left out.
     """
     sites = [site for site in colours if site in rows["site"].unique().to_list()]
+    known = rows.drop_nulls(["coefficient", "ci_low", "ci_high"])
+    estimated = set(known.select("feature", "site").iter_rows())
     labels = {
-        (f, s): features[f] if len(sites) == 1 else f"{features[f]} · {s}" for f in features for s in sites
+        (f, s): (features[f] if len(sites) == 1 else f"{features[f]} · {s}")
+        + ("" if (f, s) in estimated else "<br>(not estimated)")
+        for f in features
+        for s in sites
     }
     positions = {pair: -i for i, pair in enumerate(labels)}
     figure = go.Figure()
     for k, (adjustment, (label, symbol)) in enumerate(ADJUSTMENTS.items()):
+        in_legend = False
         for site in sites:
-            part = rows.filter(
+            part = known.filter(
                 (pl.col("adjustment") == adjustment)
                 & (pl.col("site") == site)
                 & pl.col("feature").is_in(list(features))
-            ).drop_nulls(["coefficient", "ci_low", "ci_high"])
+            )
+            if part.is_empty():
+                continue
             ratio, low, high = (
                 np.exp(np.clip(part[c].to_numpy(), -20, 20)) for c in ("coefficient", "ci_low", "ci_high")
             )
@@ -91,11 +99,12 @@ def forest(rows: pl.DataFrame, features: Mapping[str, str], colours: Mapping[str
                 },
                 name=label,
                 legendgroup=adjustment,
-                showlegend=site == sites[0],
+                showlegend=not in_legend,
                 customdata=np.column_stack([low, high, part["n"].to_numpy()]),
                 hovertemplate=f"<b>{label}</b>, {site}<br>OR %{{x:.2f}} "
                 "[%{customdata[0]:.2f}–%{customdata[1]:.2f}], n %{customdata[2]:,.0f}<extra></extra>",
             )
+            in_legend = True
     theme.style(figure, height=150 + 62 * len(positions), hovermode="closest")
     figure.add_vline(x=1, line={"color": theme.RULE, "dash": "dash", "width": 1.5})
     low, high = _log_range(rows)

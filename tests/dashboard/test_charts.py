@@ -167,6 +167,18 @@ def associations() -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def test_the_forest_explains_its_symbols_where_the_first_site_has_no_coefficient() -> None:
+    rows = associations().with_columns(
+        pl.when(pl.col("site") != "mimic").then(pl.col(c)).alias(c)
+        for c in ("coefficient", "ci_low", "ci_high")
+    )
+    figure = dynamics.forest(rows, measures.FEATURES, theme.site_colours(["mimic", "ucmc"]))
+    shown = [trace.name for trace in figure.data if trace.showlegend]
+    assert len(shown) == len(set(shown)) == rows.filter(site="ucmc")["adjustment"].n_unique()
+    ticks = figure.layout.yaxis.ticktext
+    assert [tick for tick in ticks if "not estimated" not in tick] == ["Path length · ucmc"]
+
+
 def test_the_forest_is_in_odds_ratios_on_a_log_axis_and_skips_what_could_not_be_estimated() -> None:
     figure = dynamics.forest(associations(), measures.FEATURES, theme.site_colours(["mimic", "ucmc"]))
     assert figure.layout.xaxis.type == "log"
