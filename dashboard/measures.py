@@ -31,17 +31,16 @@ MORE_FEATURES = FEATURES | {
 }
 
 
-def wilson(events: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of a proportion: arrays of lower and upper bounds (Wilson, JASA 1927).
+def wilson(events: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of a proportion: arrays of lower and upper bounds (Wilson, JASA 1927).
 
     >>> [round(float(x[0]), 3) for x in wilson(np.array([0]), np.array([10]))]
     [0.0, 0.278]
     """
-    events, n = np.asarray(events, dtype=float), np.asarray(n, dtype=float)
-    share = events / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    from statsmodels.stats.proportion import proportion_confint  # a second to import: not on the first page
+
+    low, high = proportion_confint(np.asarray(events), np.asarray(n), alpha=0.05, method="wilson")
+    return np.asarray(low), np.asarray(high)
 
 
 def bin_count(n: int) -> int:
