@@ -1,0 +1,94 @@
+"""Where the tables of a CLIF directory lie: parquet or csv(.gz), one file or a folder of parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ehrfm_core.errors import UserError
+
+SUFFIXES = (".parquet", ".csv.gz", ".csv")
+PREFIX = "clif_"
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """A table on disk: its name (`labs`), the path to name to the user, and its files in order of name."""
+
+    name: str
+    path: Path
+    parts: tuple[Path, ...]
+
+
+def find_tables(folder: Path) -> dict[str, TableFiles]:
+    """The tables of a CLIF directory by name; the case of file names does not matter.
+
+    A table `labs` is `clif_labs.parquet`, `clif_labs.csv`, `clif_labs.csv.gz`, or a folder of such parts called
+    `clif_labs` or `clif_labs.parquet`. Raises UserError where the folder is missing, a table lies there twice,
+    or a folder of parts is empty or mixed.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} does not exist or is not a folder; give the folder of a site's CLIF tables."
+        )
+    found: dict[str, TableFiles] = {}
+    for path in sorted(folder.iterdir()):
+        lower = path.name.lower()
+        suffix = _suffix(path)
+        if not lower.startswith(PREFIX) or (suffix is None and not path.is_dir()):
+            continue
+        name = lower.removeprefix(PREFIX).removesuffix(suffix or "")
+        if name in found:
+            raise UserError(
+                f"{folder} holds the table {name} twice, as {found[name].path.name} and as {path.name}; "
+                "leave one of them."
+            )
+        found[name] = TableFiles(name, path, _parts(path) if path.is_dir() else (path,))
+    return found
+
+
+def _suffix(path: Path) -> str | None:
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    hidden = ("_", ".")  # _SUCCESS and the like, written by other tools
+    parts = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and _suffix(path) and not path.name.startswith(hidden)
+    )
+    if not parts:
+        raise UserError(f"{folder} is a folder without a parquet or csv file; export the table again.")
+    if len({_suffix(part) == ".parquet" for part in parts}) > 1:
+        raise UserError(f"{folder} mixes parquet and csv parts; keep the parts of one kind.")
+    return tuple(parts)
+
+
+def scan_part(part: Path) -> pl.LazyFrame:
+    """One file as it is. Csv columns are all text, so that ids keep their leading zeros.
+
+    Raises UserError where the file cannot be read.
+    """
+    try:
+        if _suffix(part) == ".parquet":
+            frame = pl.scan_parquet(part, hive_partitioning=False)
+        else:
+            frame = pl.scan_csv(part, infer_schema=False, encoding="utf8-lossy")
+        frame.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        kind = "parquet" if _suffix(part) == ".parquet" else "csv"
+        reason = str(error).splitlines()[0][:100]
+        raise UserError(f"{part} is not readable as {kind} ({reason}); export the table again.") from None
+    return frame
+
+
+def schema_of(table: TableFiles) -> dict[str, pl.DataType]:
+    """Columns of a table with the type that its first part gives them."""
+    columns: dict[str, pl.DataType] = {}
+    for part in table.parts:
+        for column, dtype in scan_part(part).collect_schema().items():
+            columns.setdefault(column, dtype)
+    return columns
