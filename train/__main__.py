@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ehrfm_core.errors import UserError
 from train.progress import peak_memory_gb, say
+from train.token_options import add_token_arguments
 
 if TYPE_CHECKING:
     from ehrfm_core.model.pretrain import PretrainSettings
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     tokenize = commands.add_parser("tokenize", help="stage 1 alone: CLIF tables to timelines of tokens")
     for command in (study, tokenize):
         _study_argument(command)
+        add_token_arguments(command)
         command.add_argument(
             "--site",
             action="append",
@@ -161,7 +163,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> None:
-    from ehrfm_core.study.manifest import read_manifest
+    from ehrfm_core.study.layout import MANIFEST
+    from ehrfm_core.study.manifest import Manifest, read_manifest
     from ehrfm_core.study.writer import create_or_open
 
     folder: Path = options.study
@@ -171,13 +174,15 @@ def _study(options: argparse.Namespace) -> None:
         source = options.source or next(iter(sites))
         if source not in sites:
             raise UserError(f"--source {source} is none of the sites {', '.join(sites)}.")
-        from ehrfm_core.clif.tables import check_directory
+        from ehrfm_core.clif.tables import open_directory
+        from train.token_options import token_settings
         from train.tokenize import tokenize
 
-        for path in sites.values():
-            check_directory(path)  # before anything is written
+        before = read_manifest(folder) if (folder / MANIFEST).is_file() else Manifest(source, list(sites))
+        token_choice, event_map = token_settings(before, options)
+        opened = {name: open_directory(path, event_map) for name, path in sites.items()}  # before anything is written
         manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=options.synthetic)
-        ran |= tokenize(folder, manifest, sites)
+        ran |= tokenize(folder, manifest, opened, token_choice, event_map)
     else:
         manifest = read_manifest(folder)
     if options.command in ("study", "pretrain"):

@@ -1,124 +1,199 @@
-"""Stage 1: CLIF tables → stays, timelines and tokenizer."""
+"""Stage 1: tables of the sites → stays, timelines and tokenizer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ehrfm_core import __version__
-from ehrfm_core.clif.events import scan_events
-from ehrfm_core.clif.tables import ID, TABLES, check_directory, check_ids, scan
-from ehrfm_core.cohort import EDGE_HOURS, SOURCE_SPLIT, TARGET_SPLIT, add_split, read_stays
+from ehrfm_core.clif.event_map import EventMap
+from ehrfm_core.clif.site import Site, read_site
+from ehrfm_core.clif.tables import ID, ClifDirectory
+from ehrfm_core.cohort import EDGE_HOURS, SOURCE_SPLIT, TARGET_SPLIT, add_split
 from ehrfm_core.errors import UserError
-from ehrfm_core.study.files import sha256, write_json, write_table
+from ehrfm_core.study.files import sha256, write_json, write_parts, write_table
 from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, site_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.writer import StageResult
-from ehrfm_core.tokens.decode import tokens_by_family
-from ehrfm_core.tokens.timelines import build_timelines
-from ehrfm_core.tokens.tokenizer import Tokenizer, TokenSettings, fit_tokenizer
-from ehrfm_core.tokens.vocabulary import TRUNC
-from ehrfm_core.tokens.window import cut_window
+from ehrfm_core.tokens.categories import Bins, CategoryCounts
+from ehrfm_core.tokens.fit import fit_tokenizer
+from ehrfm_core.tokens.kinds import Kinds
+from ehrfm_core.tokens.settings import TokenSettings
+from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
+from ehrfm_core.tokens.tokenizer import Tokenizer
+from ehrfm_core.tokens.vocabulary import family
+from ehrfm_core.tokens.window import to_series
 from train.progress import say
 from train.stages import run_stage
 
+FILES = ("stays", "timelines", "windows", "categories")
 
-def tokenize(folder: Path, manifest: Manifest, sites: Mapping[str, Path]) -> bool:
+
+def tokenize(
+    folder: Path,
+    manifest: Manifest,
+    opened: Mapping[str, ClifDirectory],
+    settings: TokenSettings,
+    event_map: EventMap,
+) -> bool:
     """Run the stage: the tokenizer is fitted on the source, then used for every site."""
-    token_settings = TokenSettings()
-    settings = asdict(token_settings) | {
+    recorded = asdict(settings) | {
+        "more_windows": list(settings.more_windows),
+        "events": event_map.to_json(),
         "source": manifest.source,
         "source_split": asdict(SOURCE_SPLIT),
         "target_split": asdict(TARGET_SPLIT),
         "version": __version__,
     }
-    tables = {site: check_directory(path) for site, path in sites.items()}
-    inputs = {
-        site: {name: sha256(path / TABLES[name].file) for name in tables[site]}
-        for site, path in sites.items()
-    }
+    inputs = {site: _hashes(directory) for site, directory in opened.items()}
     _refuse_the_same_hospital_twice(inputs)
 
     def work() -> StageResult:
-        result = StageResult(files=[TOKENIZER], summary={"sites": {}})
-        tokenizer: Tokenizer | None = None
-        ordered = sorted(sites, key=lambda name: name != manifest.source)
-        # all sites are read before anything is written: a bad one costs a finished study nothing
-        read = {site: _read(sites[site], tables[site], source=site == manifest.source) for site in ordered}
-        for site in ordered:
-            stays, events, notes = read[site]
-            try:
-                if tokenizer is None:
-                    tokenizer = fit_tokenizer(stays, events, token_settings)
-                built = build_timelines(stays, events, tokenizer)
-            except pl.exceptions.PolarsError as error:
-                raise UserError(_unreadable(sites[site], tables[site], error)) from None
-            window = cut_window(
-                built.frame,
-                tokenizer.vocabulary,
-                hours=token_settings.window_hours,
-                max_tokens=token_settings.max_tokens,
-            )
-            stays = stays.join(
-                window.select(ID, pl.col("tokens").list.len().cast(pl.Int64).alias("n_tokens")), on=ID
-            ).sort(ID)
-            columns = list(SITE_FILES["stays"])
-            write_table(folder / site_file(site, "stays"), stays.select(columns), SITE_FILES["stays"])
-            write_table(folder / site_file(site, "timelines"), built.frame, SITE_FILES["timelines"])
-            result.files += [site_file(site, "stays"), site_file(site, "timelines")]
-            summary = _summary(stays, window, tokenizer) | {
-                "n_events": built.n_events,
-                "unknown_events": int(built.unknown["n"].sum()),
-                "unknown_codes": dict(built.unknown.head(20).iter_rows()),
-                "events_outside": built.n_outside,
-            }
-            result.summary["sites"][site] = summary
-            say(
-                f"  {site}: {stays.height:,} stays, {built.n_events:,} events, on average "
-                f"{summary['mean_tokens']:g} tokens a stay in the first {token_settings.window_hours:g} h"
-            )
-            result.notes += [f"{site}: {note}" for note in notes + _token_notes(summary, token_settings)]
-        assert tokenizer is not None
-        write_json(folder / TOKENIZER, tokenizer.to_json())
-        result.summary["vocabulary_size"] = len(tokenizer.vocabulary)
-        return result
+        for left in folder.glob(".events-*.partial"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".events-", suffix=".partial", dir=folder) as scratch:
+            return _work(folder, manifest.source, opened, settings, event_map, Path(scratch))
 
-    return run_stage(folder, manifest, "tokenize", settings=settings, inputs=inputs, work=work)
+    return run_stage(folder, manifest, "tokenize", settings=recorded, inputs=inputs, work=work)
 
 
-def _read(folder: Path, tables: list[str], *, source: bool) -> tuple[pl.DataFrame, pl.LazyFrame, list[str]]:
-    """Stays with their split, events (not read yet), and notes of one site."""
+def _work(
+    folder: Path,
+    source: str,
+    opened: Mapping[str, ClifDirectory],
+    settings: TokenSettings,
+    event_map: EventMap,
+    scratch: Path,
+) -> StageResult:
+    result = StageResult(files=[TOKENIZER], summary={"sites": {}})
+    ordered = sorted(opened, key=lambda name: name != source)
+    # all sites are read before anything is written: a bad one costs a finished study nothing
+    read: dict[str, Site] = {}
+    for name in ordered:
+        (scratch / name).mkdir()
+        read[name] = _read(opened[name], event_map, scratch / name, settings, source=name == source)
+        say(f"  {name}: {read[name].stays.height:,} stays, {read[name].store.n_events:,} events read")
+    tokenizer = fit_tokenizer(read[source], settings, event_map)
+    expected: Bins = {}
+    for name in ordered:
+        summary, notes, bins = _write_site(folder, name, read.pop(name), tokenizer, expected or None)
+        expected = expected or bins
+        result.files += [site_file(name, file) for file in FILES]
+        result.summary["sites"][name] = summary
+        result.notes += [f"{name}: {note}" for note in notes]
+        say(
+            f"  {name}: {summary['n_events']:,} events, on average {summary['mean_tokens']:g} tokens a stay in the "
+            f"first {settings.window_hours:g} h"
+        )
+    write_json(folder / TOKENIZER, tokenizer.to_json())
+    result.summary["vocabulary_size"] = len(tokenizer.vocabulary)
+    return result
+
+
+def _read(
+    directory: ClifDirectory, event_map: EventMap, scratch: Path, settings: TokenSettings, *, source: bool
+) -> Site:
+    """One site with the split of its patients."""
+    fine = settings.labs == "fine"
     try:
-        notes = check_ids(folder, tables)
-        stays, cohort_notes = read_stays(folder, tables)
-        events, event_notes = scan_events(folder, tables)
+        site = read_site(directory, event_map, scratch, fine=fine, window_hours=settings.window_hours)
     except pl.exceptions.PolarsError as error:
-        raise UserError(_unreadable(folder, tables, error)) from None
-    stays = add_split(stays, SOURCE_SPLIT if source else TARGET_SPLIT)
-    return stays, events, cohort_notes + notes + event_notes
+        raise UserError(_unreadable(directory, error)) from None
+    site.stays = add_split(site.stays, SOURCE_SPLIT if source else TARGET_SPLIT)
+    return site
 
 
-def _unreadable(folder: Path, tables: list[str], error: Exception) -> str:
+def _write_site(
+    folder: Path, name: str, site: Site, tokenizer: Tokenizer, expected: Bins | None
+) -> tuple[dict[str, Any], list[str], Bins]:
+    """Write one site's tables; its key figures, notes, and the bins of its training stays.
+
+    `expected` are the bins of the source's training stays; None where this is the source.
+    """
+    settings, stays = tokenizer.settings, site.stays
+    kinds = Kinds(tokenizer, site.store.items)
+    train = (stays["split"] == "train").to_numpy() & (expected is None)
+    counts = CategoryCounts(kinds, train, window_hours=settings.window_hours)
+    lengths = np.zeros((len(settings.windows), stays.height), dtype=np.int64)
+    ids = stays[ID]
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for block in build_timelines(site, tokenizer, kinds):
+            counts.add(block)
+            for row, hours in enumerate(settings.windows):
+                lengths[row, block.first : block.last] = n_in_window(block, tokenizer, hours)
+            yield _frame(ids, block)
+
+    write_parts(folder / site_file(name, "timelines"), frames(), SITE_FILES["timelines"])
+    stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.max_tokens)))
+    write_table(folder / site_file(name, "stays"), stays.select(*SITE_FILES["stays"]), SITE_FILES["stays"])
+    windows = pl.concat(
+        pl.DataFrame(
+            {
+                ID: ids,
+                "window_hours": pl.Series([hours], dtype=pl.Float64).new_from_index(0, len(ids)),
+                "n_tokens": row,
+                "truncated": row > settings.max_tokens,
+            }
+        )
+        for hours, row in zip(settings.windows, lengths, strict=True)
+    )
+    write_table(folder / site_file(name, "windows"), windows, SITE_FILES["windows"])
+    trained = counts.bins(train=True)
+    categories = counts.frame(tokenizer, expected or trained, site.not_numbers, n_stays=len(ids))
+    write_table(
+        folder / site_file(name, "categories"),
+        categories.select(*SITE_FILES["categories"]),
+        SITE_FILES["categories"],
+    )
+    summary = _summary(stays, lengths, counts, tokenizer, kinds)
+    return summary, site.notes + _token_notes(summary, settings), trained
+
+
+def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            ID: ids[block.first : block.last],
+            "tokens": to_series(block.tokens),
+            "minutes": to_series(block.minutes),
+        }
+    )
+
+
+def _hashes(directory: ClifDirectory) -> dict[str, Any]:
+    """Hash of each table that is read; of its parts where there are several."""
+    hashes: dict[str, Any] = {}
+    for name, table in directory.tables.items():
+        parts = [sha256(part) for part in table.parts]
+        hashes[name] = parts[0] if len(parts) == 1 else parts
+    return hashes
+
+
+def _unreadable(directory: ClifDirectory, error: Exception) -> str:
     """Which table it was that could not be read, and why, on one line."""
     reason = str(error).splitlines()[0][:120]
-    for name in tables:
-        try:
-            scan(folder, name).collect()
-        except pl.exceptions.PolarsError:
-            return (
-                f"{folder / TABLES[name].file} cannot be read to its end ({reason}); export the table again."
-            )
-    return f"{folder}: a table cannot be read ({reason}); export the tables again."
+    for name, table in directory.tables.items():
+        for part in table.parts:
+            try:
+                pl.scan_parquet(part).collect() if part.suffix == ".parquet" else pl.read_csv(
+                    part, infer_schema=False
+                )
+            except (pl.exceptions.PolarsError, OSError):
+                return f"{part} cannot be read to its end ({reason}); export the table {name} again."
+    return f"{directory.folder}: a table cannot be read ({reason}); export the tables again."
 
 
-def _refuse_the_same_hospital_twice(inputs: dict[str, dict[str, str]]) -> None:
+def _refuse_the_same_hospital_twice(inputs: Mapping[str, Mapping[str, Any]]) -> None:
     seen: dict[str, str] = {}
     for site, hashes in inputs.items():
-        other = seen.setdefault(hashes["hospitalization"], site)
+        other = seen.setdefault(str(hashes["hospitalization"]), site)
         if other != site:
             raise UserError(
                 f"{other} and {site} hold the same clif_hospitalization: one hospital under two names would "
@@ -126,9 +201,11 @@ def _refuse_the_same_hospital_twice(inputs: dict[str, dict[str, str]]) -> None:
             )
 
 
-def _summary(stays: pl.DataFrame, window: pl.DataFrame, tokenizer: Tokenizer) -> dict[str, Any]:
-    families = tokens_by_family(window, tokenizer.vocabulary)
-    n_tokens = stays["n_tokens"]
+def _summary(
+    stays: pl.DataFrame, lengths: np.ndarray, counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds
+) -> dict[str, Any]:
+    settings, n_tokens = tokenizer.settings, stays["n_tokens"]
+    unknown = counts.unknown
     return {
         "n_stays": stays.height,
         "n_patients": stays["patient_id"].n_unique(),
@@ -136,9 +213,33 @@ def _summary(stays: pl.DataFrame, window: pl.DataFrame, tokenizer: Tokenizer) ->
         "mean_tokens": round(float(n_tokens.mean()), 1),  # type: ignore[arg-type]
         "median_tokens": float(n_tokens.median()),  # type: ignore[arg-type]
         "max_tokens": int(n_tokens.max()),  # type: ignore[arg-type]
-        "truncated_stays": int((window["tokens"].list.last() == tokenizer.vocabulary[TRUNC]).sum()),
-        "families": dict(families.iter_rows()),
+        "truncated_stays": int((lengths[0] > settings.max_tokens).sum()),
+        "windows": [
+            {
+                "hours": hours,
+                "mean_tokens": round(float(row.mean()), 1),
+                "truncated_stays": int((row > settings.max_tokens).sum()),
+            }
+            for hours, row in zip(settings.windows, lengths, strict=True)
+        ],
+        "families": _families(counts, tokenizer, kinds, stays.height),
+        "n_events": counts.n_events,
+        "events_outside": counts.n_outside,
+        "unknown_events": sum(unknown.values()),
+        "unknown_codes": dict(list(unknown.items())[:20]),
     }
+
+
+def _families(
+    counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds, n_stays: int
+) -> dict[str, float]:
+    """Mean number of tokens a stay in the window by family, most first; values count for their category."""
+    means = {name: 1.0 for name in (*tokenizer.prefix, "special")}
+    for kind in np.flatnonzero(counts.kinds_window):
+        name = family(kinds.codes[kinds.code[kind]]) if kinds.known[kind] else "special"
+        means[name] = means.get(name, 0.0) + counts.kinds_window[kind] * kinds.lengths[kind] / n_stays
+    rounded = {name: round(float(mean), 2) for name, mean in means.items()}
+    return dict(sorted(rounded.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _token_notes(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
@@ -148,11 +249,13 @@ def _token_notes(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
             f"{summary['events_outside']:,} events lie more than {EDGE_HOURS} h before their stay or after "
             "its end; they are left out."
         )
-    if summary["truncated_stays"]:
-        notes.append(
-            f"{summary['truncated_stays']} stays have more than {settings.max_tokens} tokens in the first "
-            f"{settings.window_hours:g} h; theirs end in TRUNC."
-        )
+    for window in summary["windows"]:
+        if window["truncated_stays"]:
+            hours = "whole stay" if window["hours"] is None else f"first {window['hours']:g} h"
+            notes.append(
+                f"{window['truncated_stays']} stays have more than {settings.max_tokens} tokens in the {hours}; "
+                "theirs end in TRUNC."
+            )
     if summary["unknown_events"]:
         share = summary["unknown_events"] / summary["n_events"]
         codes = ", ".join(list(summary["unknown_codes"])[:3])

@@ -162,6 +162,8 @@ def _parse(path: Path, name: str, value: Any) -> EventMap:
         for key in ("prefix", "suffix")
     )
     families = [item.family for item in (*prefix, *suffix)]
+    if [item.family for item in suffix] != ["discharge"]:
+        raise UserError(f"{path}: static `suffix` holds exactly one entry, of the family discharge.")
     shared = set(families) & {source.family for source in sources}
     if len(set(families)) < len(families) or shared:
         twice = next(iter(shared or {f for f in families if families.count(f) > 1}))

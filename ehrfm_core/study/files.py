@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.layout import Schema
@@ -60,6 +61,18 @@ def write_table(path: Path, frame: pl.DataFrame, schema: Schema) -> None:
     frame = frame.with_columns(pl.col(column).cast(dtype) for column, dtype in schema.items())
     with replacing(path) as temporary:
         frame.write_parquet(temporary, compression="zstd")
+
+
+def write_parts(path: Path, frames: Iterable[pl.DataFrame], schema: Schema) -> None:
+    """Write frames one after another into one parquet file, a row group each, cast to `schema`."""
+    with replacing(path) as temporary, ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for frame in frames:
+            table = frame.select(pl.col(column).cast(dtype) for column, dtype in schema.items()).to_arrow()
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
+            writer.write_table(table)
+        assert writer is not None, f"{path.name}: nothing to write"
 
 
 def sha256(path: Path) -> str:

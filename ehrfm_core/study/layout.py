@@ -53,6 +53,30 @@ SITE_FILES: dict[str, Schema] = {
         "imv_24h": pl.Boolean(),
     },
     "timelines": _ID | {"tokens": pl.List(pl.Int32()), "minutes": pl.List(pl.Float32())},
+    # one row a (stay, window): how many tokens the window holds, static prefix included, before it is cut off
+    "windows": _ID
+    | {
+        "window_hours": pl.Float64(),  # null: the whole stay
+        "n_tokens": pl.Int64(),
+        "truncated": pl.Boolean(),  # more than the longest window; the last token kept is TRUNC
+    },
+    # one row a code of the source or of the site
+    "categories": {
+        "code": pl.String(),  # family/name
+        "family": pl.String(),
+        "known": pl.Boolean(),  # in the vocabulary; else its events are UNK
+        "n_events": pl.Int64(),  # in whole stays
+        "n_stays": pl.Int64(),
+        "n_events_window": pl.Int64(),
+        "n_stays_window": pl.Int64(),
+        "coverage": pl.Float64(),  # share of stays that have it in the window
+        "n_values": pl.Int64(),  # events with a bin
+        "not_numbers": pl.Int64(),  # values that were NaN, infinite or text
+        # population stability index of the bins against the source's training split (the source's: its other
+        # stays), and what chance alone would give on average; null without values
+        "psi": pl.Float64(),
+        "psi_noise": pl.Float64(),
+    },
     "states": _ID,  # and `state`, a float array whose width is the model's hidden size
     "dynamics": _ID
     | {

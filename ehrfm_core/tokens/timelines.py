@@ -1,125 +1,165 @@
-"""From events to timelines of tokens."""
+"""From events to timelines of tokens, stay range after stay range."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from ehrfm_core.clif.tables import ID
-from ehrfm_core.tokens.tokenizer import UNKNOWN_DISCHARGE, Tokenizer, events_of_stays, static_token
-from ehrfm_core.tokens.vocabulary import END, START, UNK, bin_token
+from ehrfm_core.clif.site import Site
+from ehrfm_core.ragged import Ragged
+from ehrfm_core.tokens import vocabulary as names
+from ehrfm_core.tokens.kinds import Kinds
+from ehrfm_core.tokens.spans import EDGE_SECONDS, Span, spans
+from ehrfm_core.tokens.tokenizer import MISSING, UNKNOWN_DISCHARGE, Tokenizer
 
 
 @dataclass(frozen=True)
-class Timelines:
-    """Timelines of a site.
+class Block:
+    """Timelines of the stays `first` … `last` − 1 of a site.
 
-    `frame`: hospitalization_id, tokens (list of ids) and minutes (list, since the start, never falling),
-    one row a stay, the whole stay. `unknown`: code and n of the events the vocabulary does not know.
-    `n_events` counts the events of these stays, `n_outside` those left out because they lie more than 24 h
-    before the start or after the end.
+    `tokens` and `minutes` (since the start, never falling): one list a stay, the whole stay. `stay`, `kind` and
+    `minute` describe the events in order (n), `n_tokens` their tokens, a spacing token before them included.
+    `n_outside` counts events left out because they lie more than 24 h before the start or after the end.
     """
 
-    frame: pl.DataFrame
-    unknown: pl.DataFrame
-    n_events: int
+    first: int
+    last: int
+    tokens: Ragged
+    minutes: Ragged
+    stay: np.ndarray
+    kind: np.ndarray
+    minute: np.ndarray
+    n_tokens: np.ndarray
     n_outside: int
 
 
-def build_timelines(stays: pl.DataFrame, events: pl.LazyFrame, tokenizer: Tokenizer) -> Timelines:
-    """Timelines: start, race, ethnicity, sex, age decile, admission type, events, discharge, end.
+def build_timelines(site: Site, tokenizer: Tokenizer, kinds: Kinds) -> Iterator[Block]:
+    """Timelines in order of id: start, static tokens, events, discharge, end.
 
-    An event is its category, then the bin of its value (or its answer). Events of one time stand in the
-    order of `clif.events.EVENT_SOURCES`, then by token, so that the order of rows in a table changes
-    nothing. A code the vocabulary does not know is one UNK. Rows come sorted by id.
+    Events stand in the order of their second; those of one second in the order of the event map's sources, then by
+    token, so that the order of rows in a table changes nothing. A code the vocabulary does not know is one
+    UNK. What was recorded before the start (emergency department, transfers) stands at minute 0, in the order in
+    which it happened. A spacing token, where the tokenizer has them, stands before the event that ends the gap; there
+    is none before the discharge.
     """
-    stays = stays.sort(ID)
-    known = _token_ids(tokenizer)
-    own = events_of_stays(events, stays).join(_categories(tokenizer), on="code", how="left")
-    coded = (
-        own.join(known.lazy().rename({"token": "answer", "id": "answer_id"}), on="answer", how="left")
-        .with_columns(_bin(tokenizer).alias("bin_id"))
-        .with_columns(
-            pl.when(pl.col("id").is_not_null()).then(pl.coalesce("bin_id", "answer_id")).alias("second"),
-            pl.col("id").fill_null(tokenizer.vocabulary[UNK]).alias("first"),
-        )
-        .select(ID, "time", "minute", "rank", "code", "first", "second", pl.col("id").is_null().alias("new"))
-        .collect()
-    )
-    unknown = coded.filter("new").group_by("code").agg(pl.len().alias("n")).sort("n", "code", descending=True)
-    body = (
-        coded.sort(ID, "time", "rank", "first", "second", nulls_last=True)
-        .with_columns(pl.concat_list("first", "second").list.drop_nulls().alias("token"))
-        .select(ID, "minute", "token")
-        .explode("token")
-        .group_by(ID, maintain_order=True)
-        .agg(pl.col("token").alias("tokens"), pl.col("minute").alias("minutes"))
-    )
-    frame = stays.join(body, on=ID, how="left", maintain_order="left").with_columns(
-        pl.col("tokens").fill_null([]), pl.col("minutes").fill_null([])
-    )
-    end = ((pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6).ceil() / 60
-    prefix = _prefix(tokenizer, known)
-    unknown_end = tokenizer.vocabulary[UNKNOWN_DISCHARGE]
-    suffix = [_static_id("discharge", known, unknown_end), pl.lit(tokenizer.vocabulary[END], dtype=pl.Int32)]
-    zero = pl.lit(0.0, dtype=pl.Float32)
-    frame = frame.select(
-        ID,
-        pl.concat_list(*prefix, "tokens", *suffix).alias("tokens"),
-        pl.concat_list(*[zero] * len(prefix), "minutes", *[end.cast(pl.Float32)] * len(suffix)).alias(
-            "minutes"
-        ),
-    )
-    everything = events.join(stays.lazy().select(ID), on=ID, how="semi").select(pl.len()).collect().item()
-    return Timelines(frame, unknown, coded.height, everything - coded.height)
+    prefix, suffix = _prefix(site.stays, tokenizer), _suffix(site.stays, tokenizer)
+    end_minute = (np.ceil((site.end - site.start) / 1e6) / 60).astype(np.float32)
+    for span in spans(site):
+        stays = slice(span.first, span.last)
+        yield _build(span, tokenizer, kinds, prefix[stays], suffix[stays], end_minute[stays])
 
 
-def _token_ids(tokenizer: Tokenizer) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "token": list(tokenizer.vocabulary),
-            "id": pl.Series(list(tokenizer.vocabulary.values()), dtype=pl.Int32),
-        }
-    )
-
-
-def _categories(tokenizer: Tokenizer) -> pl.LazyFrame:
-    """Codes with their id and cut points, one column a cut point (null where a code has no values)."""
-    n_cuts = tokenizer.settings.n_bins - 1
-    columns: dict[str, list[float | None]] = {f"cut{i}": [] for i in range(n_cuts)}
-    for token in tokenizer.vocabulary:
-        cuts = tokenizer.cut_points.get(token, [None] * n_cuts)
-        for i in range(n_cuts):
-            columns[f"cut{i}"].append(cuts[i])
-    frame = _token_ids(tokenizer).rename({"token": "code"})
-    return frame.hstack(
-        [pl.Series(name, values, dtype=pl.Float64) for name, values in columns.items()]
-    ).lazy()
-
-
-def _bin(tokenizer: Tokenizer) -> pl.Expr:
-    """Id of the value token: the number of cut points at or below the value (as numpy.digitize)."""
-    cuts = [pl.col(f"cut{i}") for i in range(tokenizer.settings.n_bins - 1)]
-    index = pl.sum_horizontal((pl.col("value") >= cut).cast(pl.Int32) for cut in cuts)
-    first = tokenizer.vocabulary[bin_token(0)]
-    return pl.when(pl.col("value").is_not_null() & cuts[0].is_not_null()).then((index + first).cast(pl.Int32))
-
-
-def _static_id(column: str, known: pl.DataFrame, unknown: int) -> pl.Expr:
-    return (
-        static_token(column)
-        .replace_strict(known["token"], known["id"], default=unknown, return_dtype=pl.Int32)
-        .alias(f"{column}_id")
+def _build(
+    span: Span,
+    tokenizer: Tokenizer,
+    kinds: Kinds,
+    prefix: np.ndarray,
+    suffix: np.ndarray,
+    end_minute: np.ndarray,
+) -> Block:
+    stay, second, kind = _ordered(span, kinds.of(span.item, span.value), len(kinds))
+    since = np.maximum(second, 0)
+    minute = (since / 60).astype(np.float32)
+    lengths = kinds.lengths[kind]
+    gap = _gaps(stay, since) if tokenizer.settings.spacing else np.full(len(stay), -1)
+    n_tokens = lengths + (gap >= 0)
+    n_stays, head, tail = span.last - span.first, prefix.shape[1], suffix.shape[1]
+    per_stay = np.bincount(stay, weights=n_tokens, minlength=n_stays).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(per_stay + head + tail)])
+    tokens = np.empty(offsets[-1], dtype=np.int32)
+    minutes = np.zeros(offsets[-1], dtype=np.float32)
+    for column in range(head):
+        tokens[offsets[:-1] + column] = prefix[:, column]
+    for column in range(tail):
+        place = offsets[1:] - tail + column
+        tokens[place], minutes[place] = suffix[:, column], end_minute
+    # events of all stays follow each other: their place is what came before, and the heads and tails between
+    place = np.cumsum(n_tokens) - n_tokens + stay * (head + tail) + head
+    if tokenizer.settings.spacing:
+        spaced = np.flatnonzero(gap >= 0)
+        ids = [tokenizer.vocabulary[f"{names.SPACING_FAMILY}/{name}"] for name in names.SPACINGS]
+        tokens[place[spaced]] = np.array(ids, dtype=np.int32)[gap[spaced]]
+        minutes[place[spaced]] = minute[spaced]
+        place = place + (gap >= 0)
+    tokens[place], minutes[place] = kinds.tokens[kind, 0], minute
+    second_token = np.flatnonzero(lengths > 1)
+    place = place[second_token] + 1
+    tokens[place], minutes[place] = kinds.tokens[kind[second_token], 1], minute[second_token]
+    return Block(
+        span.first,
+        span.last,
+        Ragged(tokens, offsets),
+        Ragged(minutes, offsets),
+        stay,
+        kind,
+        minute,
+        n_tokens,
+        span.n_outside,
     )
 
 
-def _prefix(tokenizer: Tokenizer, known: pl.DataFrame) -> list[pl.Expr]:
-    index = pl.sum_horizontal((pl.col("age") >= cut).cast(pl.Int32) for cut in tokenizer.cut_points["age"])
-    age = pl.when(pl.col("age").is_not_null()).then(index + tokenizer.vocabulary[bin_token(0)])
-    return [
-        pl.lit(tokenizer.vocabulary[START], dtype=pl.Int32).alias("start_id"),
-        *(_static_id(column, known, tokenizer.vocabulary[UNK]) for column in ("race", "ethnicity", "sex")),
-        age.fill_null(tokenizer.vocabulary[UNK]).cast(pl.Int32).alias("age_id"),
-        _static_id("admission_type", known, tokenizer.vocabulary[UNK]),
-    ]
+def _ordered(span: Span, kind: np.ndarray, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stay (from 0 in this range), second and kind of the events in order: one sort of one integer an event."""
+    if not len(kind):
+        return (np.empty(0, dtype=np.int64),) * 3
+    second = span.second + EDGE_SECONDS
+    kind_bits, second_bits = int(n_kinds).bit_length(), int(second.max()).bit_length()
+    stay = span.stay.astype(np.int64) - span.first
+    assert kind_bits + second_bits + int(stay.max()).bit_length() <= 63, "a key does not fit into 64 bits"
+    key = (stay << (kind_bits + second_bits)) | (second << kind_bits) | kind
+    key = pl.Series(key).sort().to_numpy()  # on all cores
+    stay = key >> (kind_bits + second_bits)
+    second = ((key >> kind_bits) & ((1 << second_bits) - 1)) - EDGE_SECONDS
+    return stay, second, key & ((1 << kind_bits) - 1)
+
+
+def _gaps(stay: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """For each event the spacing that stands before it (place in `vocabulary.SPACINGS`), or −1."""
+    before = np.concatenate([[0], second[:-1]])
+    before[np.flatnonzero(np.diff(stay, prepend=-1))] = 0  # the first event of a stay follows the start
+    return np.searchsorted(list(names.SPACINGS.values()), second - before, side="right") - 1
+
+
+def _prefix(stays: pl.DataFrame, tokenizer: Tokenizer) -> np.ndarray:
+    """TL_START and the static tokens of each stay (stays, 1 + static fields)."""
+    vocabulary = tokenizer.vocabulary
+    columns = [np.full(stays.height, vocabulary[names.START])]
+    for family in tokenizer.prefix:
+        if family == names.AGE:
+            index = np.searchsorted(tokenizer.cut_points["age"], stays["age"].to_numpy(), side="right")
+            values = tokenizer.value_tokens("age")
+            if tokenizer.settings.scheme == "fused":
+                values = [names.fuse("age/years", value) for value in values]
+            columns.append(np.array([vocabulary[value] for value in values])[index])
+        else:
+            columns.append(_static(stays, family, vocabulary, vocabulary[names.UNK]))
+    return np.stack(columns, axis=1).astype(np.int32)
+
+
+def _suffix(stays: pl.DataFrame, tokenizer: Tokenizer) -> np.ndarray:
+    """Discharge and TL_END of each stay (stays, 2)."""
+    vocabulary = tokenizer.vocabulary
+    discharge = _static(stays, names.SUFFIX_FAMILY, vocabulary, vocabulary[UNKNOWN_DISCHARGE])
+    return np.stack([discharge, np.full(stays.height, vocabulary[names.END])], axis=1).astype(np.int32)
+
+
+def _static(stays: pl.DataFrame, family: str, vocabulary: dict[str, int], unknown: int) -> np.ndarray:
+    token = pl.lit(f"{family}/") + pl.col(f"static_{family}").fill_null(MISSING)
+    ids = token.replace_strict(
+        list(vocabulary), list(vocabulary.values()), default=unknown, return_dtype=pl.Int32
+    )
+    return stays.select(ids).to_series().to_numpy()
+
+
+def n_in_window(block: Block, tokenizer: Tokenizer, hours: float | None) -> np.ndarray:
+    """Tokens of each stay of a block within `hours` (None: the whole stay), static prefix included, suffix not."""
+    inside = np.full(len(block.minute), True) if hours is None else block.minute <= hours * 60
+    n_events = np.bincount(
+        block.stay[inside], weights=block.n_tokens[inside], minlength=block.last - block.first
+    )
+    return n_events.astype(np.int64) + 1 + len(tokenizer.prefix)
+
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens.vocabulary import TRUNC, suffix_ids
@@ -52,10 +53,6 @@ def to_ragged(column: pl.Series, dtype: type) -> Ragged:
 
 
 def to_series(lists: Ragged) -> pl.Series:
-    """Flat arrays as a list column."""
-    frame = pl.DataFrame({"row": lists.rows, "value": lists.values})
-    grouped = frame.group_by("row").agg(pl.col("value"))
-    rows = pl.DataFrame({"row": np.arange(len(lists))})
-    empty = pl.Series([[]], dtype=pl.List(frame.schema["value"]))
-    joined = rows.join(grouped, on="row", how="left", maintain_order="left")
-    return joined["value"].fill_null(empty.first())
+    """Flat arrays as a list column, without copying them."""
+    array = pa.LargeListArray.from_arrays(pa.array(lists.offsets), pa.array(lists.values))
+    return pl.Series(pl.from_arrow(array))

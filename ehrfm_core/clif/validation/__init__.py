@@ -1,0 +1,1 @@
+"""Check a CLIF directory against clifpy's schemas and against what a study needs."""

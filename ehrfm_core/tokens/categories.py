@@ -1,0 +1,122 @@
+"""What a site charts: events and coverage of every category, and how its values drift from the source's."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from ehrfm_core.tokens.kinds import Kinds
+from ehrfm_core.tokens.timelines import Block
+from ehrfm_core.tokens.tokenizer import Tokenizer
+from ehrfm_core.tokens.vocabulary import family
+
+FLOOR = 1e-4  # share given to an empty bin, so that its logarithm exists
+Bins = dict[str, np.ndarray]
+
+
+class CategoryCounts:
+    """Counts over the blocks of one site. `train` (stays) marks those that the tokenizer was fitted on."""
+
+    def __init__(self, kinds: Kinds, train: np.ndarray, *, window_hours: float) -> None:
+        self._kinds, self._train, self._minutes = kinds, train, window_hours * 60
+        size = (len(kinds.codes),)
+        self.events, self.window, self.stays, self.stays_window = (np.zeros(size, dtype=np.int64) for _ in range(4))
+        self.by_kind = np.zeros((2, len(kinds)), dtype=np.int64)  # events of other stays, of training stays
+        self.kinds_window = np.zeros(len(kinds), dtype=np.int64)
+        self.n_events = self.n_outside = 0
+
+    def add(self, block: Block) -> None:
+        """Count the events of one block."""
+        n_codes, n_stays = len(self._kinds.codes), block.last - block.first
+        code = self._kinds.code[block.kind]
+        inside = block.minute <= self._minutes
+        train = self._train[block.first : block.last][block.stay]
+        self.events += np.bincount(code, minlength=n_codes)
+        self.window += np.bincount(code[inside], minlength=n_codes)
+        for target, own in ((self.stays, slice(None)), (self.stays_window, inside)):
+            seen = np.zeros((n_stays, n_codes), dtype=bool)
+            seen[block.stay[own], code[own]] = True
+            target += seen.sum(axis=0)
+        for row, own in enumerate((~train, train)):
+            self.by_kind[row] += np.bincount(block.kind[own], minlength=len(self._kinds))
+        self.kinds_window += np.bincount(block.kind[inside], minlength=len(self._kinds))
+        self.n_events += len(code)
+        self.n_outside += block.n_outside
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Events by code that the vocabulary does not know, most first."""
+        counts = np.zeros(len(self._kinds.codes), dtype=np.int64)
+        np.add.at(counts, self._kinds.code, np.where(self._kinds.known, 0, self.by_kind.sum(axis=0)))
+        order = sorted(np.flatnonzero(counts), key=lambda i: (-counts[i], self._kinds.codes[i]))
+        return {self._kinds.codes[i]: int(counts[i]) for i in order}
+
+    def bins(self, *, train: bool) -> Bins:
+        """Values by code and bin, of training stays or of the others."""
+        found: Bins = {}
+        counts = self.by_kind[int(train)]
+        for kind in np.flatnonzero(self._kinds.bin >= 0):
+            code, place = self._kinds.codes[self._kinds.code[kind]], int(self._kinds.bin[kind])
+            held = found.setdefault(code, np.zeros(0, dtype=np.int64))
+            if place >= len(held):
+                held = found[code] = np.concatenate([held, np.zeros(place + 1 - len(held), dtype=np.int64)])
+            held[place] += counts[kind]
+        return found
+
+    def frame(
+        self, tokenizer: Tokenizer, expected: Bins, not_numbers: dict[str, int], *, n_stays: int
+    ) -> pl.DataFrame:
+        """One row a code of the vocabulary or of the site, by code: the columns of `categories.parquet`."""
+        drift = {code: psi(expected.get(code), own) for code, own in self.bins(train=False).items()}
+        values: dict[str, int] = {}
+        for train in (False, True):
+            for code, n in self.bins(train=train).items():
+                values[code] = values.get(code, 0) + int(n.sum())
+        known = event_codes(tokenizer)
+        own = pl.DataFrame(
+            {
+                "code": pl.Series(self._kinds.codes, dtype=pl.String),
+                "n_events": self.events,
+                "n_stays": self.stays,
+                "n_events_window": self.window,
+                "n_stays_window": self.stays_window,
+            }
+        )
+        frame = pl.DataFrame({"code": sorted(known | set(self._kinds.codes))}, schema={"code": pl.String})
+        frame = frame.join(own, on="code", how="left").fill_null(0)
+        codes = frame["code"].to_list()
+        return frame.with_columns(
+            pl.Series("family", [family(code) for code in codes], dtype=pl.String),
+            pl.Series("known", [code in known for code in codes], dtype=pl.Boolean),
+            (pl.col("n_stays_window") / n_stays).alias("coverage"),
+            pl.Series("n_values", [values.get(code, 0) for code in codes], dtype=pl.Int64),
+            pl.Series("not_numbers", [not_numbers.get(code, 0) for code in codes], dtype=pl.Int64),
+            pl.Series("psi", [drift.get(code, (None, None))[0] for code in codes], dtype=pl.Float64),
+            pl.Series("psi_noise", [drift.get(code, (None, None))[1] for code in codes], dtype=pl.Float64),
+        )
+
+
+def event_codes(tokenizer: Tokenizer) -> set[str]:
+    """Codes of events (family/name) that the vocabulary knows, static and spacing tokens left out."""
+    families = {source.family for source in tokenizer.events.sources}
+    return {token.partition("=")[0] for token in tokenizer.vocabulary if family(token) in families}
+
+
+def psi(expected: np.ndarray | None, actual: np.ndarray) -> tuple[float | None, float | None]:
+    """Population stability index of counts by bin, Σ (a − e) ln(a / e) over shares, and its mean by chance alone.
+
+    An empty bin counts as a share of 10⁻⁴. Without drift the index is on average about (B − 1)(1/n + 1/m) for B
+    bins and n and m values (Yurdakul and Naranjo 2020). Both are None where either side has no values.
+
+    >>> psi(np.array([50, 50]), np.array([50, 50]))
+    (0.0, 0.02)
+    >>> round(psi(np.array([50, 50]), np.array([80, 20]))[0], 3)
+    0.416
+    """
+    if expected is None or not expected.sum() or not actual.sum():
+        return None, None
+    size = max(len(expected), len(actual))
+    e, a = (np.pad(counts, (0, size - len(counts))) / counts.sum() for counts in (expected, actual))
+    e, a = np.maximum(e, FLOOR), np.maximum(a, FLOOR)
+    noise = (size - 1) * (1 / expected.sum() + 1 / actual.sum())
+    return float(((a - e) * np.log(a / e)).sum()), float(noise)

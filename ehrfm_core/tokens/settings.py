@@ -1,0 +1,62 @@
+"""What can be set about tokens, and the presets: the paper's scheme and what goes beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ehrfm_core.errors import UserError
+from ehrfm_core.outcomes import WINDOW_HOURS
+
+SCHEMES = ("paper", "fused")
+BINS = ("quantile", "reference")
+LABS = ("coarse", "fine")
+MOST_BINS = 100
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """Settings of the tokens; the defaults are the paper's.
+
+    `scheme`: a category token followed by a shared value token (`paper`), or code and bin in one (`fused`).
+    `n_bins`: quantile bins a category. `bins`: `reference` puts labs whose reference range CLIF gives into LOW, NORMAL
+    and HIGH. `spacing`: a token for each gap of five minutes or more. `labs`: `fine` keeps specimen and order apart.
+    `window_hours`: what the model sees of a stay; `more_windows` are counted and kept beside it (None: the whole
+    stay). `max_tokens`: longest window, in tokens.
+    """
+
+    scheme: str = "paper"
+    n_bins: int = 10
+    bins: str = "quantile"
+    spacing: bool = False
+    labs: str = "coarse"
+    window_hours: float = WINDOW_HOURS
+    more_windows: tuple[float | None, ...] = field(default=())
+    max_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "more_windows", tuple(self.more_windows))
+        for name, known in (("scheme", SCHEMES), ("bins", BINS), ("labs", LABS)):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}.")
+        if not 2 <= self.n_bins <= MOST_BINS:
+            raise UserError(f"{self.n_bins} bins cannot be made; give 2 to {MOST_BINS}.")
+        windows = [self.window_hours, *(hours for hours in self.more_windows if hours is not None)]
+        if not all(0 < hours < 24 * 366 for hours in windows):
+            raise UserError("A window must be longer than 0 hours and shorter than a year.")
+        if self.max_tokens < 8:
+            raise UserError(f"{self.max_tokens} tokens cannot hold a window; give 8 or more.")
+
+    @property
+    def windows(self) -> tuple[float | None, ...]:
+        """Every window of the study, the model's first; None is the whole stay."""
+        return tuple(dict.fromkeys((self.window_hours, *self.more_windows)))
+
+
+PRESETS: dict[str, TokenSettings] = {
+    "paper": TokenSettings(),
+    "fused": TokenSettings(scheme="fused"),
+    "ventiles": TokenSettings(n_bins=20),
+    "spacing": TokenSettings(spacing=True),
+    "reference": TokenSettings(bins="reference"),
+    "fine-labs": TokenSettings(labs="fine"),
+}

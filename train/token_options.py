@@ -1,0 +1,74 @@
+"""Options of the command line that say how stays become tokens."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from typing import Any
+
+from ehrfm_core.clif.event_map import EventMap, load_map
+from ehrfm_core.errors import UserError
+from ehrfm_core.study.manifest import Manifest
+from ehrfm_core.tokens.settings import BINS, LABS, PRESETS, SCHEMES, TokenSettings
+
+
+def add_token_arguments(command: argparse.ArgumentParser) -> None:
+    """Add them; everything left out is as in the preset, or as the study was made."""
+    group = command.add_argument_group(
+        "tokens", "What is left out is as the study was made before, or else the paper's scheme."
+    )
+    group.add_argument("--preset", choices=PRESETS, help="a scheme by name; the options below change it")
+    group.add_argument("--scheme", choices=SCHEMES, help="category and value as two tokens (paper) or one (fused)")
+    group.add_argument("--n-bins", type=int, metavar="N", help="quantile bins a category (10)")
+    group.add_argument("--bins", choices=BINS, help="reference: labs with a known range as LOW, NORMAL, HIGH")
+    group.add_argument("--spacing", action="store_true", default=None, help="a token for gaps of 5 minutes or more")
+    group.add_argument("--labs", choices=LABS, help="fine: specimen and order of a lab kept apart (coarse)")
+    group.add_argument(
+        "--window",
+        nargs="+",
+        type=window_hours,
+        metavar="HOURS",
+        help="what the model sees of a stay (24), then further windows to keep beside it; `all` is the whole stay",
+    )
+    group.add_argument("--max-tokens", type=int, metavar="N", help="longest window in tokens (1024)")
+    group.add_argument(
+        "--events",
+        metavar="MAP",
+        help="which tables become events: paper, all, or a YAML file of your own (a copy of "
+        "ehrfm_core/clif/maps/all.yaml, which explains itself)",
+    )
+
+
+def window_hours(value: str) -> float | None:
+    """Hours of a window, None for `all`, for argparse."""
+    if value == "all":
+        return None
+    try:
+        hours = float(value)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < 24 * 366:
+        raise argparse.ArgumentTypeError(f"{value!r} is neither a number of hours nor `all`")
+    return hours
+
+
+def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[TokenSettings, EventMap]:
+    """Settings and event map: as given, else as the study was made, else the paper's."""
+    done = manifest.stages.get("tokenize")
+    before: dict[str, Any] = done.settings if done else {}
+    names = [f.name for f in fields(TokenSettings)]
+    if options.preset:
+        settings = PRESETS[options.preset]
+    elif all(name in before for name in names):
+        settings = TokenSettings(**{name: before[name] for name in names})
+    else:
+        settings = TokenSettings()
+    given = {name: getattr(options, name, None) for name in names}
+    if options.window:
+        if options.window[0] is None:
+            raise UserError("--window all: the first window is the model's and must end; give its hours first.")
+        given |= {"window_hours": options.window[0], "more_windows": tuple(options.window[1:])}
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    if options.events or "events" not in before or options.preset:
+        return settings, load_map(options.events or "paper")
+    return settings, EventMap.from_json(before["events"])
