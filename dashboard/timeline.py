@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import streamlit as st
 
 from dashboard import data
 from ehrfm_core.study import Study, open_study
 from ehrfm_core.tokens.decode import decode
+from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS, PREFIX_FAMILIES, START
 from ehrfm_core.tokens.window import cut_window
 
@@ -32,14 +35,19 @@ def _stay_tokens(folder: str, digest: str, site: str, stay: str) -> pl.DataFrame
     mine = pl.col("hospitalization_id") == stay
     timeline = data.site_table(study, site, "timelines").filter(mine).head(1)
     if timeline.is_empty():
-        return decode([], [], tokenizer["vocabulary"]).pipe(_describe, 0)
+        return decode([], [], tokenizer["vocabulary"]).pipe(_describe, {})
     window = cut_window(
         timeline,
         tokenizer["vocabulary"],
         hours=tokenizer.get("window_hours", 24),
         max_tokens=tokenizer.get("max_tokens", 1024),
     )
-    tokens = decode(window["tokens"][0].to_list(), window["minutes"][0].to_list(), tokenizer["vocabulary"])
+    tokens = decode(
+        window["tokens"][0].to_list(),
+        window["minutes"][0].to_list(),
+        tokenizer["vocabulary"],
+        age_position=Tokenizer.from_json(tokenizer).age_position,
+    )
     jumps = data.site_table(study, site, "jumps").filter(mine).head(1)
     for column in ("jump", "information"):
         values = [] if jumps.is_empty() else jumps[column].to_list()[0] or []
@@ -47,21 +55,30 @@ def _stay_tokens(folder: str, digest: str, site: str, stay: str) -> pl.DataFrame
         tokens = tokens.with_columns(
             pl.Series(column, values if fits else [None] * len(tokens), dtype=pl.Float64)
         )
-    return _describe(tokens, int(tokenizer.get("n_bins", 10)))
+    return _describe(tokens, n_bins(tokenizer))
 
 
-def _describe(tokens: pl.DataFrame, n_bins: int) -> pl.DataFrame:
+def n_bins(tokenizer: dict[str, Any]) -> dict[str, int]:
+    """How many bins each code (family/name) has; age is the code `age/age`."""
+    bins = {code: len(cuts) + 1 for code, cuts in tokenizer["cut_points"].items()}
+    return bins | dict.fromkeys(tokenizer.get("reference", {}), 3) | {"age/age": bins.get("age", 0)}
+
+
+def _describe(tokens: pl.DataFrame, bins: dict[str, int]) -> pl.DataFrame:
     if "jump" not in tokens.columns:
         tokens = tokens.with_columns(jump=pl.lit(None, pl.Float64), information=pl.lit(None, pl.Float64))
     name = pl.col("name").str.replace_all("_", " ").fill_null("unknown")
-    level = pl.concat_str(pl.lit(" · bin "), pl.col("bin") + 1, pl.lit(f" of {n_bins}"))
+    code = pl.concat_str("family", pl.lit("/"), "name")
+    most = code.replace_strict(bins, default=None, return_dtype=pl.Int64).fill_null(0) if bins else pl.lit(0)
+    level = pl.concat_str(pl.lit(" · bin "), pl.col("bin") + 1, pl.lit(" of "), most)
+    answer = pl.concat_str(pl.lit(": "), pl.col("answer").str.replace_all("_", " "))
     return tokens.with_columns(
         hour=pl.col("minute") / 60,
         prefix=pl.col("family").is_in(PREFIX_FAMILIES) | (pl.col("token") == START),
         label=pl.when(pl.col("family").is_in(PREFIX_FAMILIES) | (pl.col("token") == START))
         .then(pl.lit(PREFIX_LABEL))
         .otherwise(pl.col("family").replace_strict(LABELS, default="Other", return_dtype=pl.String)),
-        text=pl.when(pl.col("bin").is_null()).then(name).otherwise(pl.concat_str(name, level)),
+        text=pl.concat_str(name, pl.coalesce(level, answer, pl.lit(""))),
     )
 
 

@@ -30,6 +30,8 @@ from ehrfm_core.study.layout import (
 )
 from ehrfm_core.study.manifest import Manifest, Stage, write_manifest
 from ehrfm_core.tokens import vocabulary as names
+from ehrfm_core.tokens.settings import TokenSettings
+from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import cut_window, to_ragged, to_series
 
 PREFIX = {
@@ -100,7 +102,8 @@ def make_study(
 
     for site, frames in tables.items():
         for name in SITE_FILES:
-            stage = {"stays": "tokenize", "timelines": "tokenize", "paths": "evaluate"}.get(name, "embed")
+            first = dict.fromkeys(("stays", "timelines", "windows", "categories"), "tokenize")
+            stage = (first | {"paths": "evaluate"}).get(name, "embed")
             save(stage, site_file(site, name), frames[name], SITE_FILES[name])
     if "tokenize" in stages:
         write_json(folder / TOKENIZER, _tokenizer(vocabulary))
@@ -155,14 +158,8 @@ def _vocabulary() -> dict[str, int]:
 
 def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:
     numeric = [token for token in vocabulary if names.family(token) in ("lab", "vital", "medication")]
-    return {
-        "scheme": "category–value",
-        "n_bins": 10,
-        "window_hours": HOURS,
-        "max_tokens": 1024,
-        "cut_points": {token: [float(x) for x in range(1, 10)] for token in numeric},
-        "vocabulary": vocabulary,
-    }
+    cut_points = {token: [float(x) for x in range(1, 10)] for token in ["age", *numeric]}
+    return Tokenizer(TokenSettings(window_hours=HOURS), cut_points, vocabulary).to_json()
 
 
 def _site(
@@ -200,6 +197,10 @@ def _site(
     return {
         "stays": stays,
         "timelines": timelines,
+        "windows": stays.select(
+            "hospitalization_id", "n_tokens", window_hours=pl.lit(float(HOURS)), truncated=pl.lit(value=False)
+        ),
+        "categories": _categories(tokens, vocabulary, n),
         "states": pl.DataFrame({"hospitalization_id": ids}).with_columns(
             state=pl.Series(states[:, -1], dtype=pl.Array(pl.Float32, HIDDEN))
         ),
@@ -212,6 +213,30 @@ def _site(
             {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
         ),
     }
+
+
+def _categories(tokens: Ragged, vocabulary: dict[str, int], n: int) -> pl.DataFrame:
+    """What each event code adds up to in the window; no drift is known."""
+    rows = pl.DataFrame({"id": tokens.values, "stay": tokens.rows})
+    counted = rows.group_by("id").agg(pl.len().alias("events"), pl.col("stay").n_unique().alias("stays"))
+    codes = [token for token in vocabulary if names.family(token) in EVENTS]
+    table = pl.DataFrame({"code": codes, "id": [vocabulary[code] for code in codes]}).cast({"id": pl.Int32})
+    table = table.join(counted, on="id", how="left").with_columns(pl.col("events", "stays").fill_null(0))
+    none = pl.lit(None, dtype=pl.Float64)
+    return table.select(
+        "code",
+        family=pl.col("code").str.split("/").list.first(),
+        known=pl.lit(value=True),
+        n_events="events",
+        n_stays="stays",
+        n_events_window="events",
+        n_stays_window="stays",
+        coverage=pl.col("stays") / n,
+        n_values=pl.lit(0),
+        not_numbers=pl.lit(0),
+        psi=none,
+        psi_noise=none,
+    )
 
 
 def _stays(

@@ -24,12 +24,10 @@ from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.vocabulary import PAD, PREFIX_FAMILIES
+from ehrfm_core.tokens.vocabulary import PAD
 from ehrfm_core.tokens.window import cut_window, to_ragged, to_series
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
-
-PREFIX = 1 + len(PREFIX_FAMILIES)  # TL_START and the static tokens
 
 
 def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
@@ -108,7 +106,7 @@ def _read(
             device=device,
             progress=progress,
         )
-    return stays, out, path_measures(stays[ID].to_list(), out, minutes, prefix=PREFIX, hours=hours)
+    return stays, out, path_measures(stays[ID].to_list(), out, minutes, prefix=1 + len(tokenizer.prefix), hours=hours)
 
 
 def _fit_maps(hourly: np.ndarray, site: str, seed: int, result: StageResult) -> Maps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 # stay: row in the site's table of stays; item: place in `EventStore.items`; micros: µs since admission;
 # value: NaN where there is none
 EVENT = np.dtype([("stay", "<u4"), ("item", "<u4"), ("micros", "<i8"), ("value", "<f8")])
-PARTITION_EVENTS = 2_500_000  # events worked on at a time: about 0.3 GB while they are sorted
+PARTITION_EVENTS = 300_000  # events worked on at a time: few enough to stay in the cache
 MEMORY_EVENTS = 8_000_000  # events held in memory (24 bytes each) before they go to disk
 
 
@@ -44,6 +43,7 @@ class EventStore:
         self._memory_events = memory_events
         self._held: list[list[np.ndarray]] = [[] for _ in range(count)]  # pieces by partition
         self._n_held = 0
+        self._n_by_item = np.zeros(0, dtype=np.int64)
         self._n_spilled = np.zeros(count, dtype=np.int64)
 
     def place(self, item: Item) -> int:
@@ -66,6 +66,9 @@ class EventStore:
         for part in np.flatnonzero(np.diff(edges)):
             self._held[part].append(rows[edges[part] : edges[part + 1]])
         self._n_held += len(rows)
+        counts = np.bincount(item, minlength=len(self._n_by_item))
+        counts[: len(self._n_by_item)] += self._n_by_item
+        self._n_by_item = counts
         if self._n_held > self._memory_events:
             self._spill()
 
@@ -75,20 +78,26 @@ class EventStore:
         return self._n_held + int(self._n_spilled.sum())
 
     @property
+    def n_by_item(self) -> np.ndarray:
+        """Events taken so far of each item."""
+        return np.pad(self._n_by_item, (0, len(self.items) - len(self._n_by_item)))
+
+    @property
     def spilled(self) -> bool:
         """Whether events lie on disk."""
         return bool(self._n_spilled.any())
 
-    def partitions(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yield (first stay, last stay + 1, events of these stays), stay ranges in ascending order."""
-        if self.spilled:
-            self._spill()
-        for part, (first, last) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
-            if self._n_spilled[part]:
-                rows = np.fromfile(self._file(part), dtype=EVENT)
-            else:
-                rows = np.concatenate([*self._held[part], np.empty(0, dtype=EVENT)])
-            yield int(first), int(last), rows
+    @property
+    def n_partitions(self) -> int:
+        """Number of stay ranges."""
+        return len(self._held)
+
+    def partition(self, part: int) -> np.ndarray:
+        """Events (`EVENT`) of the stays `bounds[part]` … `bounds[part + 1]` − 1, in no order."""
+        pieces = [*self._held[part], np.empty(0, dtype=EVENT)]
+        if self._n_spilled[part]:
+            pieces.append(np.fromfile(self._file(part), dtype=EVENT))
+        return np.concatenate(pieces)
 
     def _spill(self) -> None:
         """Append what is held to the files of the partitions."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ehrfm_core.errors import UserError
@@ -63,12 +64,12 @@ def write_table(path: Path, frame: pl.DataFrame, schema: Schema) -> None:
         frame.write_parquet(temporary, compression="zstd")
 
 
-def write_parts(path: Path, frames: Iterable[pl.DataFrame], schema: Schema) -> None:
-    """Write frames one after another into one parquet file, a row group each, cast to `schema`."""
+def write_parts(path: Path, tables: Iterable[pa.Table], schema: Schema) -> None:
+    """Write Arrow tables one after another into one parquet file, a row group each; their columns are `schema`'s."""
     with replacing(path) as temporary, ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
-        for frame in frames:
-            table = frame.select(pl.col(column).cast(dtype) for column, dtype in schema.items()).to_arrow()
+        for table in tables:
+            assert dict(pl.from_arrow(table.slice(0, 0)).schema) == schema, f"{path.name}: {table.schema}"
             if writer is None:
                 writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
             writer.write_table(table)

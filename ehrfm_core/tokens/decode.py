@@ -4,32 +4,59 @@ from __future__ import annotations
 
 import polars as pl
 
-from ehrfm_core.tokens.vocabulary import AGE_POSITION, ANSWER_FAMILY, family, is_bin
+from ehrfm_core.tokens.vocabulary import (
+    AGE,
+    ANSWER_FAMILY,
+    FUSED,
+    PREFIX_FAMILIES,
+    bin_index,
+    family,
+    is_bin,
+    name,
+)
+
+AGE_POSITION = 1 + PREFIX_FAMILIES.index(AGE)
 
 
 def token_table(vocabulary: dict[str, int]) -> pl.DataFrame:
-    """One row a token of the vocabulary: token_id, token, family, name, bin.
+    """One row a token of the vocabulary: token_id, token, family, name, bin, answer.
 
-    `name` is the part after the family; `bin` is the number of a value token, else null.
+    `name` is the part after the family; `bin` is the number of a value token or of a fused one, else null;
+    `answer` is the answer of an answer token or of a fused one, else null.
     """
     names = list(vocabulary)
     return pl.DataFrame(
         {
             "token_id": pl.Series(list(vocabulary.values()), dtype=pl.Int32),
             "token": names,
-            "family": [family(name) for name in names],
-            "name": [name.partition("/")[2] or name for name in names],
-            "bin": pl.Series([int(name[1:]) if is_bin(name) else None for name in names], dtype=pl.Int32),
+            "family": [family(token) for token in names],
+            "name": [name(token) for token in names],
+            "bin": pl.Series([bin_index(token) for token in names], dtype=pl.Int32),
+            "answer": pl.Series([_answer(token) for token in names], dtype=pl.String),
         }
     )
 
 
-def decode(tokens: list[int], minutes: list[float], vocabulary: dict[str, int]) -> pl.DataFrame:
+def _answer(token: str) -> str | None:
+    if family(token) == ANSWER_FAMILY:
+        return name(token)
+    fused = token.partition(FUSED)[2]
+    return fused if fused and bin_index(token) is None else None
+
+
+def decode(
+    tokens: list[int],
+    minutes: list[float],
+    vocabulary: dict[str, int],
+    *,
+    age_position: int | None = AGE_POSITION,
+) -> pl.DataFrame:
     """One row a token of one timeline, with what it stands for.
 
-    Columns: position (from 0), minute (since the stay's start), token, family, name, bin and event.
+    Columns: position (from 0), minute (since the stay's start), token, family, name, bin, answer and event.
     A value or answer token carries the family and name of the category before it; `event` numbers the
-    events, so that a category and its value share it.
+    events, so that a category and its value share it. `age_position` is where the age bin stands alone
+    (`Tokenizer.age_position`).
 
     >>> vocabulary = {"TL_START": 0, "Q7": 1, "lab/potassium": 2}
     >>> decode([0, 2, 1], [0.0, 30.0, 30.0], vocabulary).select("token", "name", "bin", "event").rows()
@@ -41,33 +68,15 @@ def decode(tokens: list[int], minutes: list[float], vocabulary: dict[str, int]) 
             "minute": pl.Series(minutes, dtype=pl.Float64),
         }
     ).with_row_index("position")
-    return _decode(frame, vocabulary).select("position", "minute", "token", "family", "name", "bin", "event")
-
-
-def tokens_by_family(windows: pl.DataFrame, vocabulary: dict[str, int]) -> pl.DataFrame:
-    """Mean number of tokens a stay by family, largest first: family, mean.
-
-    `windows` has a column tokens (list of ids), each list beginning with TL_START. Value and answer tokens
-    count for the family of their category.
-    """
-    flat = windows.select(
-        pl.col("tokens").alias("token_id"), pl.int_ranges(pl.col("tokens").list.len()).alias("position")
-    )
-    return (
-        _decode(flat.explode("token_id", "position"), vocabulary)
-        .group_by("family")
-        .agg((pl.len() / windows.height).round(2).alias("mean"))
-        .sort("mean", "family", descending=[True, False])
-    )
-
-
-def _decode(frame: pl.DataFrame, vocabulary: dict[str, int]) -> pl.DataFrame:
-    """Add token, family, name, bin and event to rows of token_id and position, stay after stay."""
     frame = frame.join(token_table(vocabulary), on="token_id", how="left", maintain_order="left")
-    is_age = (pl.col("position") == AGE_POSITION) & pl.col("bin").is_not_null()
-    follows = (pl.col("bin").is_not_null() | (pl.col("family") == ANSWER_FAMILY)) & ~is_age
+    value = pl.col("token").map_elements(is_bin, return_dtype=pl.Boolean) if tokens else pl.lit(value=False)
+    frame = frame.with_columns(value.alias("value"))
+    is_age = (pl.col("position") == (-1 if age_position is None else age_position)) & pl.col("value")
+    follows = (pl.col("value") | (pl.col("family") == ANSWER_FAMILY)) & ~is_age
     carried = [
-        pl.when(is_age).then(pl.lit("age")).when(~follows).then(pl.col(column)).forward_fill().alias(column)
+        pl.when(is_age).then(pl.lit(AGE)).when(~follows).then(pl.col(column)).forward_fill().alias(column)
         for column in ("family", "name")
     ]
-    return frame.with_columns(*carried, (~follows).cum_sum().cast(pl.Int32).sub(1).alias("event"))
+    return frame.with_columns(*carried, (~follows).cum_sum().cast(pl.Int32).sub(1).alias("event")).select(
+        "position", "minute", "token", "family", "name", "bin", "answer", "event"
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -11,9 +12,10 @@ from ehrfm_core.clif.event_map import EventMap, StaticField
 from ehrfm_core.clif.event_store import Item
 from ehrfm_core.clif.site import Site
 from ehrfm_core.errors import UserError
+from ehrfm_core.parallel import in_order
 from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.settings import TokenSettings
-from ehrfm_core.tokens.spans import spans
+from ehrfm_core.tokens.spans import by_number, span_of
 from ehrfm_core.tokens.tokenizer import MISSING, UNKNOWN_DISCHARGE, Tokenizer, reference_ranges
 
 MOST_VALUES = 30_000_000  # values held at a time (8 bytes each): more codes are fitted in further passes
@@ -29,23 +31,29 @@ def fit_tokenizer(site: Site, settings: TokenSettings, event_map: EventMap) -> T
     train = (site.stays["split"] == "train").to_numpy()
     if not train.any():
         raise UserError("The source site has no stay in its training split; it needs at least one patient.")
-    n_events, n_values = _count(site, train)
     items = site.store.items
-    codes = {items[place].code for place in np.flatnonzero(n_events)}
-    units = _units(items, n_values)
-    values = defaultdict(list)
-    for place in np.flatnonzero(n_values):
-        if items[place].unit == units.get(items[place].code):
-            values[items[place].code].append(place)
-    reference = {}
-    if settings.bins == "reference":
-        reference = {code: ends for code, ends in reference_ranges().items() if code in values}
+    n_events, n_values = (np.zeros(len(items), dtype=np.int64) for _ in range(2))
+    reference = reference_ranges() if settings.bins == "reference" else {}
     cut_points = {"age": cuts(site.stays.filter(train)["age"].to_numpy(), settings.n_bins)}
-    wanted = {code: places for code, places in sorted(values.items()) if code not in reference}
-    for group in _groups(wanted, n_values):
-        cut_points |= _fit_group(site, train, group, settings.n_bins)
-    units = {code: unit for code, unit in units.items() if code in values and unit}
-    tokenizer = Tokenizer(settings, cut_points, {}, event_map, reference, units)
+    units: dict[str, str] = {}
+    for group in _groups(site):
+        found = _read_values(site, train, group)
+        n_events += found.n_events
+        for code, places in group.items():
+            values = {place: np.concatenate(found.values[place]) for place in places if found.values[place]}
+            n_values[list(values)] = [len(own) for own in values.values()]
+            if not values:
+                continue
+            unit = _main_unit(items, values)
+            if unit:
+                units[code] = unit
+            if code not in reference:
+                own = [v for place, v in values.items() if items[place].unit == unit]
+                cut_points[code] = cuts(np.concatenate(own), settings.n_bins)
+    codes = {items[place].code for place in np.flatnonzero(n_events)}
+    valued = {items[place].code for place in np.flatnonzero(n_values)}
+    reference = {code: ends for code, ends in reference.items() if code in valued}
+    tokenizer = Tokenizer(settings, dict(sorted(cut_points.items())), {}, event_map, reference, units)
     answers = {(items[i].code, items[i].answer) for i in np.flatnonzero(n_events) if items[i].answer}
     bare = {items[i].code for i in np.flatnonzero(n_events > n_values) if not items[i].answer}
     static = _static_tokens(site.stays.filter(train), (*event_map.prefix, *event_map.suffix))
@@ -66,33 +74,24 @@ def cuts(values: np.ndarray, n_bins: int) -> list[float]:
     return np.quantile(values, np.arange(1, n_bins) / n_bins).tolist()
 
 
-def _count(site: Site, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Events and values of training stays, by item."""
-    size = len(site.store.items)
-    n_events, n_values = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    for span in spans(site):
-        own = train[span.stay]
-        n_events += np.bincount(span.item[own], minlength=size)
-        n_values += np.bincount(span.item[own & ~np.isnan(span.value)], minlength=size)
-    return n_events, n_values
+@dataclass
+class _Values:
+    """Events by item, and pieces of values by item, of the training stays."""
+
+    n_events: np.ndarray
+    values: dict[int, list[np.ndarray]]
 
 
-def _units(items: list[Item], n_values: np.ndarray) -> dict[str, str | None]:
-    """For each code the unit that most of its values have; the first by name where two have as many."""
-    by_code: dict[str, dict[str | None, int]] = defaultdict(dict)
-    for item, n in zip(items, n_values.tolist(), strict=True):
-        if n:
-            by_code[item.code][item.unit] = by_code[item.code].get(item.unit, 0) + n
-    return {code: min(units, key=lambda unit: (-units[unit], unit or "")) for code, units in by_code.items()}
-
-
-def _groups(values: dict[str, list[int]], n_values: np.ndarray) -> list[dict[str, list[int]]]:
-    """Codes in groups whose values fit into memory together."""
-    groups: list[dict[str, list[int]]] = []
-    held = MOST_VALUES + 1
-    for code, places in values.items():
-        n = int(n_values[places].sum())
-        if held + n > MOST_VALUES:
+def _groups(site: Site) -> list[dict[str, list[int]]]:
+    """Items by code, in groups of codes whose values surely fit into memory together."""
+    by_code: dict[str, list[int]] = defaultdict(list)
+    for place, item in enumerate(site.store.items):
+        by_code[item.code].append(place)
+    groups: list[dict[str, list[int]]] = [{}]
+    held = 0
+    for code, places in sorted(by_code.items()):
+        n = int(site.store.n_by_item[places].sum())
+        if held and held + n > MOST_VALUES:
             groups.append({})
             held = 0
         groups[-1][code] = places
@@ -100,22 +99,33 @@ def _groups(values: dict[str, list[int]], n_values: np.ndarray) -> list[dict[str
     return groups
 
 
-def _fit_group(
-    site: Site, train: np.ndarray, group: dict[str, list[int]], n_bins: int
-) -> dict[str, list[float]]:
-    code_of = np.full(len(site.store.items), -1, dtype=np.int32)
-    for number, places in enumerate(group.values()):
-        code_of[places] = number
-    pieces: list[list[np.ndarray]] = [[] for _ in group]
-    for span in spans(site):
-        code = code_of[span.item]
-        rows = np.flatnonzero((code >= 0) & train[span.stay] & ~np.isnan(span.value))
-        rows = rows[np.argsort(code[rows].astype(np.uint32), kind="stable")]
-        edges = np.searchsorted(code[rows], np.arange(len(group) + 1))
-        value = span.value[rows]
-        for number in np.flatnonzero(np.diff(edges)):
-            pieces[number].append(value[edges[number] : edges[number + 1]])
-    return {code: cuts(np.concatenate(own), n_bins) for code, own in zip(group, pieces, strict=True)}
+def _read_values(site: Site, train: np.ndarray, group: dict[str, list[int]]) -> _Values:
+    size = len(site.store.items)
+    wanted = np.zeros(size, dtype=bool)
+    wanted[[place for places in group.values() for place in places]] = True
+    found = _Values(np.zeros(size, dtype=np.int64), defaultdict(list))
+
+    def read(part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        span = span_of(site, part)
+        rows = np.flatnonzero(train[span.stay] & wanted[span.item])
+        item, value = span.item[rows], span.value[rows]
+        valued = np.flatnonzero(~np.isnan(value))
+        order, begin = by_number(item[valued], size)
+        return np.bincount(item, minlength=size), value[valued[order]], begin
+
+    for n_events, value, begin in in_order(read, range(site.store.n_partitions)):
+        found.n_events += n_events
+        for place in np.flatnonzero(np.diff(begin)):
+            found.values[int(place)].append(value[begin[place] : begin[place + 1]])
+    return found
+
+
+def _main_unit(items: list[Item], values: dict[int, np.ndarray]) -> str | None:
+    """The unit that most values have; the first by name where two have as many."""
+    counts: Counter[str | None] = Counter()
+    for place, own in values.items():
+        counts[items[place].unit] += len(own)
+    return min(counts, key=lambda unit: (-counts[unit], unit or ""))
 
 
 def _static_tokens(stays: pl.DataFrame, fields: tuple[StaticField, ...]) -> set[str]:

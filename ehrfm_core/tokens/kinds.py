@@ -6,6 +6,7 @@ import numpy as np
 
 from ehrfm_core.clif.event_store import Item
 from ehrfm_core.tokens import vocabulary as names
+from ehrfm_core.tokens.spans import by_number
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import UNK
 
@@ -47,14 +48,14 @@ class Kinds:
         """Kind of each event (n): a value's bin is the number of cut points at or below it (numpy.digitize)."""
         index = self._base[item]
         rows = np.flatnonzero(~np.isnan(value))
-        rows = rows[np.argsort(item[rows].astype(np.uint32), kind="stable")]
-        own = item[rows]
-        edges = np.searchsorted(own, np.arange(len(self._cuts) + 1))
-        for place in np.flatnonzero(np.diff(edges)):
+        order, begin = by_number(item[rows], len(self._cuts))
+        rows = rows[order]
+        values = value[rows]
+        for place in np.flatnonzero(np.diff(begin)):
             cuts = self._cuts[place]
             if cuts is not None:
-                part = rows[edges[place] : edges[place + 1]]
-                index[part] += 1 + np.searchsorted(cuts, value[part], side="right")
+                part = slice(begin[place], begin[place + 1])
+                index[rows[part]] += 1 + np.searchsorted(cuts, values[part], side="right")
         return self._number[index]
 
 

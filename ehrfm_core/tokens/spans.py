@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,19 +29,23 @@ class Span:
     n_outside: int
 
 
-def spans(site: Site) -> Iterator[Span]:
-    """The events of a site, stay range after stay range, in no order within."""
-    for first, last, rows in site.store.partitions():
-        stay, since = rows["stay"], rows["micros"] - site.start[rows["stay"]]
-        inside = (since >= -EDGE_HOURS * HOUR) & (since <= (site.end - site.start)[stay])
-        # rounded up, so that nothing after a cut is ever counted before it
-        second = -(-since[inside] // 1_000_000)
-        yield Span(
-            first,
-            last,
-            stay[inside],
-            rows["item"][inside],
-            second,
-            rows["value"][inside],
-            int(len(rows) - inside.sum()),
-        )
+def span_of(site: Site, part: int) -> Span:
+    """The events of one partition of a site's stays, in no order."""
+    rows = site.store.partition(part)
+    stay = rows["stay"].astype(np.int64)
+    since = rows["micros"] - site.start[stay]
+    inside = (since >= -EDGE_HOURS * HOUR) & (since <= (site.end - site.start)[stay])
+    n_outside = len(rows) - int(inside.sum())
+    if n_outside:
+        rows, stay, since = rows[inside], stay[inside], since[inside]
+    # rounded up, so that nothing after a cut is ever counted before it
+    second = -(-since // 1_000_000)
+    first, last = site.store.bounds[part : part + 2]
+    return Span(int(first), int(last), stay, rows["item"].astype(np.int64), second, rows["value"].copy(), n_outside)
+
+
+def by_number(numbers: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in order of their number (0 … size − 1), and where each number begins (size + 1): a counting sort."""
+    small = numbers.astype(np.uint16 if size < 2**16 else np.uint32)
+    order = np.argsort(small, kind="stable")
+    return order, np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=size))])

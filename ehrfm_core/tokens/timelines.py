@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from ehrfm_core.clif.site import Site
+from ehrfm_core.parallel import in_order
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.kinds import Kinds
-from ehrfm_core.tokens.spans import EDGE_SECONDS, Span, spans
+from ehrfm_core.tokens.spans import EDGE_SECONDS, Span, span_of
 from ehrfm_core.tokens.tokenizer import MISSING, UNKNOWN_DISCHARGE, Tokenizer
 
 
@@ -47,9 +48,13 @@ def build_timelines(site: Site, tokenizer: Tokenizer, kinds: Kinds) -> Iterator[
     """
     prefix, suffix = _prefix(site.stays, tokenizer), _suffix(site.stays, tokenizer)
     end_minute = (np.ceil((site.end - site.start) / 1e6) / 60).astype(np.float32)
-    for span in spans(site):
+
+    def build(part: int) -> Block:
+        span = span_of(site, part)
         stays = slice(span.first, span.last)
-        yield _build(span, tokenizer, kinds, prefix[stays], suffix[stays], end_minute[stays])
+        return _build(span, tokenizer, kinds, prefix[stays], suffix[stays], end_minute[stays])
+
+    yield from in_order(build, range(site.store.n_partitions))
 
 
 def _build(
@@ -107,7 +112,7 @@ def _ordered(span: Span, kind: np.ndarray, n_kinds: int) -> tuple[np.ndarray, np
         return (np.empty(0, dtype=np.int64),) * 3
     second = span.second + EDGE_SECONDS
     kind_bits, second_bits = int(n_kinds).bit_length(), int(second.max()).bit_length()
-    stay = span.stay.astype(np.int64) - span.first
+    stay = span.stay - span.first
     assert kind_bits + second_bits + int(stay.max()).bit_length() <= 63, "a key does not fit into 64 bits"
     key = (stay << (kind_bits + second_bits)) | (second << kind_bits) | kind
     key = pl.Series(key).sort().to_numpy()  # on all cores

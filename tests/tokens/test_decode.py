@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import polars as pl
-import pytest
-
-from ehrfm_core.tokens.decode import decode, tokens_by_family
+from ehrfm_core.tokens.decode import decode
 from ehrfm_core.tokens.vocabulary import build
 
 VOCABULARY = build(
@@ -35,12 +32,3 @@ def test_values_and_answers_belong_to_their_event_and_age_stands_alone() -> None
     ]
     assert table["event"].to_list() == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 8, 9]
     assert table["bin"].to_list() == [None, None, None, None, 3, None, None, 9, None, None, None, None]
-
-
-def test_tokens_by_family_add_up_to_the_mean_length() -> None:
-    windows = [ids(PREFIX), ids([*PREFIX, "lab/k", "Q9", "lab/k", "Q1"])]
-    frame = pl.DataFrame({"tokens": windows}, schema={"tokens": pl.List(pl.Int32)})
-    means = dict(tokens_by_family(frame, VOCABULARY).iter_rows())
-    assert means["lab"] == 2
-    assert means["age"] == means["sex"] == means["special"] == 1
-    assert sum(means.values()) == pytest.approx(frame["tokens"].list.len().mean())

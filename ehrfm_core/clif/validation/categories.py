@@ -1,4 +1,5 @@
-"""Categories: which values stand in a column, which of them CLIF does not know, and which CLIF version they are."""
+"""Categories: which values stand in a column, which of them CLIF does not know, and which CLIF version "
+"they are."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ def _unknown(table: OpenTable, column: str, found: Values) -> list[Finding]:
     count, total = int(unknown["n"].sum()), int(found.frame["n"].sum()) - found.empty
     names = listed(f"{value!r} ({n:,})" for value, n in unknown.select("value", "n").iter_rows())
     message = (
-        f"{table.file}: {of(count, total)} values of {column} are not among CLIF's categories: {names}; rename "
+        f"{table.file}: {of(count, total)} values of {column} are not among CLIF's categories: {names}; "
+        "rename "
         "them, or keep them if they are meant: they become codes of their own."
     )
     return [Finding("warning", table.name, column, "unknown_category", count, total, message)]
@@ -98,7 +100,7 @@ def _empty(table: OpenTable, needs: Needs, column: str, found: Values) -> list[F
     codes = [source for source in needs.sources(table.name) if source.code == column]
     known = table.schema.columns.get(column)
     static = column in needs.statics(table.name)
-    matters = bool(codes) or static or bool(known and known.required and table.name in needs.tables)
+    matters = bool(codes) or static or bool(known and known.required and needs.uses(table.name))
     if not count or not matters or (table.name, column) in OFTEN_EMPTY:
         return []
     if table.name == "hospitalization" and column == "discharge_category" and count == table.rows:

@@ -84,15 +84,16 @@ def check_directory(folder: Path, events: EventMap) -> Report:
         str(folder),
         events.name,
         version,
-        tuple(_size(files[name], tables.get(name)) for name in sorted(files)),
+        tuple(_size(files[name], tables.get(name), needs) for name in sorted(files)),
         sort_findings(findings),
         tuple(sorted(survival, key=lambda entry: needs.tables.index(entry.table))),
     )
 
 
 def _is_clif(name: str, needs: Needs) -> bool:
-    return name in needs.tables or bool(schema(name).versions)
+    return needs.uses(name) or bool(schema(name).versions)
 
 
-def _size(files: TableFiles, table: OpenTable | None) -> TableSize:
-    return TableSize(files.name, files.path.name, table.rows if table else None, len(files.parts))
+def _size(files: TableFiles, table: OpenTable | None, needs: Needs) -> TableSize:
+    rows = table.rows if table else None
+    return TableSize(files.name, files.path.name, rows, len(files.parts), needs.uses(files.name))

@@ -1,10 +1,11 @@
-"""What a study reads of a CLIF directory: which tables and columns, and which of them it cannot do without."""
+"""What a study reads of a CLIF directory, and which columns it cannot do without."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ehrfm_core.clif.event_map import EventMap, EventSource
+from ehrfm_core.clif.tables import NEEDED, WATCHED
 from ehrfm_core.clif.validation.report import Level
 from ehrfm_core.clif.validation.schemas import Kind
 
@@ -12,21 +13,7 @@ ID, PATIENT = "hospitalization_id", "patient_id"
 ADMISSION, DISCHARGE, AGE = "admission_dttm", "discharge_dttm", "age_at_admission"
 STATIC_TABLES = ("hospitalization", "patient")
 # what cohort and outcomes read whatever the event map says
-COHORT_READS: dict[str, dict[str, Kind]] = {
-    "hospitalization": {
-        ID: "id",
-        PATIENT: "id",
-        ADMISSION: "time",
-        DISCHARGE: "time",
-        AGE: "number",
-        "discharge_category": "text",
-    },
-    "patient": {PATIENT: "id"},
-    "vitals": {ID: "id", "recorded_dttm": "time"},
-    "adt": {ID: "id", "in_dttm": "time", "location_category": "text"},
-    "respiratory_support": {ID: "id", "recorded_dttm": "time", "device_category": "text"},
-}
-COHORT_NEEDS = {"hospitalization": (ID, PATIENT, ADMISSION, DISCHARGE, AGE), "patient": (PATIENT,)}
+COHORT_READS: dict[str, tuple[str, ...]] = {**NEEDED, **WATCHED}
 
 
 @dataclass(frozen=True)
@@ -37,8 +24,12 @@ class Needs:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Tables in use, the two of the stays first."""
+        """Tables that should be there: the two of the stays, then those that events come from."""
         return tuple(dict.fromkeys((*STATIC_TABLES, *self.events.tables)))
+
+    def uses(self, table: str) -> bool:
+        """Whether a study reads a table, for events, the cohort or outcomes."""
+        return table in self.tables or table in COHORT_READS
 
     def sources(self, table: str) -> list[EventSource]:
         """Entries of the event map that read a table."""
@@ -61,7 +52,7 @@ class Needs:
         The value of an entry with a constant name (`fio2_set`) is not among them: without it only that one
         event is missing.
         """
-        columns = list(COHORT_NEEDS.get(table, ()))
+        columns = [*COHORT_READS.get(table, ()), *self.statics(table)]
         for source in self.sources(table):
             columns += source.required if source.code else (source.key,)
         return list(dict.fromkeys(columns))
@@ -81,8 +72,17 @@ class Needs:
             found |= {item.column: "number" for item in source.where if item.kind in ("at_least", "at_most")}
             found |= {source.value: "number"} if source.value else {}
             found |= {source.key: "id"}
-        return found | COHORT_READS.get(table, {})
+        return found | {column: _kind(column) for column in COHORT_READS.get(table, ())}
 
     def level(self, table: str, column: str) -> Level:
         """How bad it is that a column cannot be read: an error where it is in use."""
-        return "error" if column in self.reads(table) and table in self.tables else "warning"
+        return "error" if column in self.reads(table) else "warning"
+
+
+def _kind(column: str) -> Kind:
+    """How cohort and outcomes read a column."""
+    if column in (ID, PATIENT):
+        return "id"
+    if column == AGE:
+        return "number"
+    return "time" if column.endswith("_dttm") else "text"

@@ -1,4 +1,5 @@
-"""Opening a table for the check: every column in one form, whatever its parts hold, and what is wrong with them."""
+"""Opening a table for the check: every column in one form, whatever its parts hold, and what is wrong "
+"with them."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ class OpenTable:
 
     `present` are the columns on disk, `kinds` those that can be read, as which kind; `frame` holds the latter:
     ids and categories as text, times in UTC, numbers as Float64 (text that is no number is NaN). `spoiled` counts
-    values of a column that are text but no time, so that they are not told again as missing.
+    values of a column that are text but no time or no number.
     """
 
     files: TableFiles
@@ -109,7 +110,8 @@ def open_table(files: TableFiles, needs: Needs) -> OpenTable:
             for part, frame in parts.items()
         ]
     )
-    spoiled = {column: counts[column, "bad"] for column in readable if counts[column, "bad"]}
+    spoiled = {c: counts[c, "bad"] + counts[c, "text"] for c in readable}
+    spoiled = {column: count for column, count in spoiled.items() if count}
     return OpenTable(files, known, rows, present, readable, frame, spoiled, tuple(findings))
 
 

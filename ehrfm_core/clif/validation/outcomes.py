@@ -44,7 +44,8 @@ def check_outcomes(
             message = f"{file}: {column} is empty in all {total:,} rows, {cannot}; export it."
         elif not found.frame.filter(pl.col("spelled") == wanted).height:
             message = (
-                f"{file}: none of {total:,} rows has the {column} {wanted!r}, so that no stay has the outcome "
+                f"{file}: none of {total:,} rows has the {column} {wanted!r}, so that no stay has the "
+                "outcome "
                 f"{label}; see whether it is written in another way."
             )
         else:

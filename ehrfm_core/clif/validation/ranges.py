@@ -45,7 +45,8 @@ def _impossible(table: OpenTable, column: str, count: int, total: int, ranges: s
     if not count:
         return []
     message = (
-        f"{table.file}: {of(count, total)} values of {column} lie outside clifpy's ranges: {ranges}; check unit and "
+        f"{table.file}: {of(count, total)} values of {column} lie outside clifpy's ranges: {ranges}; "
+        "check unit and "
         "source (they are used as they are: the outermost bins take them up)."
     )
     return [Finding("warning", table.name, column, "impossible_value", count, total, message)]
@@ -118,7 +119,8 @@ def check_lab_units(table: OpenTable) -> list[Finding]:
             for row in other.iter_rows(named=True)
         )
         message = (
-            f"{table.file}: {of(count, total)} rows have a reference_unit other than clifpy's: {names}; {SAME_UNIT}, "
+            f"{table.file}: {of(count, total)} rows have a reference_unit other than clifpy's: {names}; "
+            f"{SAME_UNIT}, "
             "or two hospitals will not mean the same by a value."
         )
         findings.append(Finding("warning", "labs", "reference_unit", "other_unit", count, total, message))
@@ -128,14 +130,16 @@ def check_lab_units(table: OpenTable) -> list[Finding]:
         )
         count = int(several["n"].sum())
         message = (
-            f"{table.file}: {several.height} lab_category stand in more than one reference_unit ({of(count, total)} "
+            f"{table.file}: {several.height} lab_category stand in more than one reference_unit "
+            f"({of(count, total)} "
             f"rows): {names}; values of one category share their bins: {SAME_UNIT}."
         )
         findings.append(Finding("warning", "labs", "reference_unit", "several_units", count, total, message))
     if count := int(none["n"].sum()):
         names = listed(f"{row['lab']} {row['n']:,}" for row in none.iter_rows(named=True))
         message = (
-            f"{table.file}: {of(count, total)} rows have no reference_unit where clifpy expects one: {names}; fill it "
+            f"{table.file}: {of(count, total)} rows have no reference_unit where clifpy expects one: "
+            f"{names}; fill it "
             "in, so that a wrong unit shows."
         )
         findings.append(Finding("warning", "labs", "reference_unit", "null_unit", count, total, message))

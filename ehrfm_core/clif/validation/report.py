@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 Level = Literal["error", "warning", "info"]
@@ -32,12 +31,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class TableSize:
-    """A table that was found: its file or folder, rows (None where unreadable) and number of files."""
+    """A table that was found: its file or folder, rows and number of files.
+
+    `rows` is None where the table was not read: it cannot be, or CLIF has no such table. `used` tells whether a
+    study with this event map reads it.
+    """
 
     table: str
     file: str
     rows: int | None
     parts: int
+    used: bool
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,3 @@ def listed(items: Iterable[str], *, most: int = 5) -> str:
     texts = list(items)
     more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
-
-
-def file_name(path: Path) -> str:
-    """A table's file as named in messages; the folder stands at the head of the report."""
-    return path.name

@@ -19,7 +19,7 @@ def check_rows(table: OpenTable, needs: Needs, stays: Stays | None) -> list[Find
     if not table.rows:
         return []
     n = _count(table, stays)
-    in_use = table.name in needs.tables
+    in_use = needs.uses(table.name)
     findings = _numbers(table, needs, n)
     if table.name not in STATIC_TABLES:
         findings += _repeats(table, n) if in_use else []
@@ -89,7 +89,8 @@ def _numbers(table: OpenTable, needs: Needs, n: Counts) -> list[Finding]:
         told = any(f.column == column and f.check == "not_a_number" for f in table.findings)
         if filled > finite and not told:
             message = (
-                f"{table.file}: {of(filled - finite, filled)} values of {column} are NaN or infinite and count as "
+                f"{table.file}: {of(filled - finite, filled)} values of {column} are NaN or infinite and "
+                "count as "
                 "missing; leave them empty."
             )
             findings.append(
@@ -97,7 +98,8 @@ def _numbers(table: OpenTable, needs: Needs, n: Counts) -> list[Finding]:
             )
         if not filled and column in [s.value for s in needs.sources(table.name) if s.code]:
             message = (
-                f"{table.file}: {column} is empty in all {table.rows:,} rows, so that its events have no value; "
+                f"{table.file}: {column} is empty in all {table.rows:,} rows, so that its events have no "
+                "value; "
                 "export it."
             )
             findings.append(
@@ -110,7 +112,8 @@ def _repeats(table: OpenTable, n: Counts) -> list[Finding]:
     findings = []
     if repeated := table.rows - n["distinct"]:
         message = (
-            f"{table.file}: {of(repeated, table.rows)} rows repeat another row in every column that CLIF knows, "
+            f"{table.file}: {of(repeated, table.rows)} rows repeat another row in every column that CLIF "
+            "knows, "
             "and their events count twice; export each row once."
         )
         findings.append(Finding("warning", table.name, None, "duplicate_rows", repeated, table.rows, message))
@@ -135,7 +138,8 @@ def _times(table: OpenTable, needs: Needs, n: Counts) -> list[Finding]:
             continue  # told as a missing column, or as one of a wrong type
         if chosen is None:
             message = (
-                f"{table.file}: {' and '.join(present)} hold no time in any of {table.rows:,} rows, so that there "
+                f"{table.file}: {' and '.join(present)} hold no time in any of {table.rows:,} rows, so "
+                "that there "
                 "are no events; export the time of each row."
             )
             findings.append(
@@ -181,7 +185,8 @@ def _belonging(table: OpenTable, in_use: bool, stays: Stays | None, n: Counts) -
     orphans = filled - n["own"]
     if not n["own"]:
         message = (
-            f"{table.file}: none of {filled:,} rows has a {key} that is in {home} ({n['smallest id']!r} here, "
+            f"{table.file}: none of {filled:,} rows has a {key} that is in {home} ({n['smallest id']!r} "
+            "here, "
             f"{known.min()!r} there); write ids in one form in both tables."
         )
         findings.append(Finding(bad, table.name, key, "orphans", orphans, filled, message))
@@ -205,8 +210,10 @@ def _outside(table: OpenTable, n: Counts) -> list[Finding]:
         before, after = n[f"before {column}"], n[f"after {column}"]
         if before + after:
             message = (
-                f"{table.file}: {of(before + after, n['own'])} rows have a {column} more than {EDGE_HOURS} h before "
-                f"admission ({before:,}) or after discharge ({after:,}) of their stay; they are left out where "
+                f"{table.file}: {of(before + after, n['own'])} rows have {column} more than {EDGE_HOURS} "
+                "h before "
+                f"admission ({before:,}) or after discharge ({after:,}) of their stay; they are left out "
+                "where "
                 "this is the time of an event: check dates, time zone and id."
             )
             findings.append(
@@ -221,7 +228,8 @@ def _orders(table: OpenTable, n: Counts) -> list[Finding]:
         wrong, pairs = n.get(f"order {earlier} {later}", 0), n.get(f"pairs {earlier} {later}", 0)
         if wrong:
             message = (
-                f"{table.file}: in {of(wrong, pairs)} rows {earlier} is {'not before' if strict else 'after'} "
+                f"{table.file}: in {of(wrong, pairs)} rows {earlier} is "
+                f"{'not before' if strict else 'after'} "
                 f"{later}; check how both are exported."
             )
             findings.append(Finding("warning", table.name, later, "time_order", wrong, pairs, message))

@@ -32,7 +32,8 @@ MEASURED = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a schema: how it is read, in which versions it is required, and its categories as written."""
+    """A column of a schema: how it is read, in which versions it is required, and its categories as "
+    "written."""
 
     name: str
     kind: Kind
@@ -48,10 +49,13 @@ class Schema:
     versions: tuple[str, ...]
     columns: Mapping[str, Column]
 
-    def required(self, version: str | None) -> list[str]:
-        """Columns that a version requires; the oldest that has the table stands in for an unknown one."""
-        chosen = version if version in self.versions else next(iter(self.versions), None)
-        return [column.name for column in self.columns.values() if chosen in column.required]
+    def required(self, version: str | None) -> tuple[str, list[str]]:
+        """A version and the columns that it requires.
+
+        The oldest version that has the table stands in for an unknown one.
+        """
+        chosen = version if version in self.versions else next(iter(self.versions), "")
+        return str(chosen), [column.name for column in self.columns.values() if chosen in column.required]
 
 
 @cache
@@ -61,7 +65,7 @@ def load(relative: str) -> dict[str, Any]:
     if not path.is_file():
         return {}
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times faster
-    value = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader
+    value = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     return value if isinstance(value, dict) else {}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.validation.needs import ADMISSION, AGE, DISCHARGE, ID, PATIENT, Needs
 from ehrfm_core.clif.validation.opening import TYPES, OpenTable, collect
 from ehrfm_core.clif.validation.report import Finding, Level, of
@@ -96,7 +97,8 @@ def _edges(stays: pl.DataFrame, vitals: OpenTable | None) -> pl.DataFrame:
 
 def _repeated(table: OpenTable, rows: pl.DataFrame, key: str) -> list[Finding]:
     """Ids on several rows: an error where the rows differ, a warning where they are the same."""
-    filled = rows.drop_nulls(key)
+    texts = [c for c in rows.columns if table.kinds[c] == "text"]  # in whatever spelling, it is the same
+    filled = rows.drop_nulls(key).with_columns(category(pl.col(c), table.name, c).alias(c) for c in texts)
     distinct = filled.unique()
     findings = []
     ids = distinct.group_by(key).len().filter(pl.col("len") > 1)
@@ -105,7 +107,7 @@ def _repeated(table: OpenTable, rows: pl.DataFrame, key: str) -> list[Finding]:
         total = distinct[key].n_unique()
         message = (
             f"{table.file}: {of(ids.height, total)} {key} stand on rows that differ, for example "
-            f"{ids[key].min()}; keep one row a {noun}."
+            f"{ids[key].min()!r}; keep one row a {noun}."
         )
         findings.append(Finding("error", table.name, key, "repeated_id", ids.height, total, message))
     if same := filled.height - distinct.height:
@@ -121,7 +123,7 @@ def _two_patients(table: OpenTable, rows: pl.DataFrame) -> list[Finding]:
         return []
     message = (
         f"{table.file}: {of(shared.height, patients.height)} {ID} belong to more than one {PATIENT}, for "
-        f"example {shared[ID].min()}; give every stay an id of its own."
+        f"example {shared[ID].min()!r}; give every stay an id of its own."
     )
     return [Finding("error", table.name, ID, "two_patients", shared.height, patients.height, message)]
 
@@ -143,14 +145,16 @@ def _times(table: OpenTable, stays: pl.DataFrame, absent: list[str]) -> list[Fin
         if missing:
             still = " or leave out stays that have not ended" if column == DISCHARGE else ""
             message = (
-                f"{table.file}: {of(missing, total)} stays have no {column} and are left out of the cohort; fill "
+                f"{table.file}: {of(missing, total)} stays have no {column} and are left out of the "
+                "cohort; fill "
                 f"it in{still}."
             )
             level: Level = "error" if missing == total else "warning"
             findings.append(Finding(level, table.name, column, what, missing, total, message))
     if backwards := int((stays["hours"] < 0).sum()):
         message = (
-            f"{table.file}: {of(backwards, total)} stays have a {DISCHARGE} before their {ADMISSION} and are left "
+            f"{table.file}: {of(backwards, total)} stays have a {DISCHARGE} before their {ADMISSION} and "
+            "are left "
             "out of the cohort; correct the times, and see whether both are in one time zone."
         )
         level = "warning" if backwards < FEW * total else "error"
@@ -211,12 +215,14 @@ def orphan_stays(table: OpenTable, stays: Stays) -> list[Finding]:
     if len(lost) == len(ids):
         ours = stays.patients.min()
         message = (
-            f"{table.file}: none of {len(ids):,} stays has a {PATIENT} that is in clif_patient ({lost.min()!r} here, "
+            f"{table.file}: none of {len(ids):,} stays has a {PATIENT} that is in clif_patient "
+            f"({lost.min()!r} here, "
             f"{ours!r} there); write ids in one form in both tables."
         )
         return [Finding("error", table.name, PATIENT, "orphans", len(lost), len(ids), message)]
     message = (
-        f"{table.file}: {of(len(lost), len(ids))} stays have a {PATIENT} that is not in clif_patient, for example "
-        f"{lost.min()}; their race, ethnicity and sex are unknown; export these patients too."
+        f"{table.file}: {of(len(lost), len(ids))} stays have a {PATIENT} that is not in clif_patient, "
+        "for example "
+        f"{lost.min()!r}; their race, ethnicity and sex are unknown; export these patients too."
     )
     return [Finding("warning", table.name, PATIENT, "orphans", len(lost), len(ids), message)]

@@ -13,7 +13,8 @@ from ehrfm_core.clif.validation.schemas import schema
 
 
 def missing_tables(folder: Path, files: Mapping[str, TableFiles], needs: Needs) -> list[Finding]:
-    """Tables in use that are not there: an error for those of the stays, else the table's events are missing."""
+    """Tables in use that are not there: an error for those of the stays, else the table's events are "
+    "missing."""
     findings = []
     for name in needs.tables:
         if name in files:
@@ -38,7 +39,8 @@ def unknown_tables(files: Mapping[str, TableFiles], needs: Needs) -> list[Findin
             "unknown_table",
             len(found.parts),
             None,
-            f"{found.path.name}: {name} is no table that clifpy's schemas know ({len(found.parts)} files); it is not "
+            f"{found.path.name}: {name} is no table that clifpy's schemas know ({len(found.parts)} "
+            "files); it is not "
             "checked: see that the name is meant.",
         )
         for name, found in files.items()
@@ -47,34 +49,38 @@ def unknown_tables(files: Mapping[str, TableFiles], needs: Needs) -> list[Findin
 
 
 def check_columns(table: OpenTable, needs: Needs, version: str | None) -> list[Finding]:
-    """Columns that are not there, and tables without rows."""
-    needed = needs.needed(table.name)
-    findings = []
-    for column in needed:
-        if column not in table.present:
-            findings.append(_missing(table, column, "error", "a study cannot do without it"))
-    choices = [times for times in needs.times(table.name) if not table.present.intersection(times)]
-    timeless = len(choices) == len(needs.times(table.name))  # no entry of the map has a time at all
-    for times in choices:
+    """Columns that are not there, and tables without rows.
+
+    A missing column is an error where a study cannot do without it, else a warning: its events are missing, or
+    clifpy's schema alone requires it (one finding a table then, since nothing in a study hangs on it).
+    """
+    absent = [column for column in needs.needed(table.name) if column not in table.present]
+    findings = [_missing(table, column, "error", "a study cannot do without it") for column in absent]
+    choices = needs.times(table.name)
+    timeless = [times for times in choices if not table.present.intersection(times)]
+    for times in timeless:
         what = "its events are missing" + (f", nor is there {' or '.join(times[1:])}" if times[1:] else "")
-        findings.append(_missing(table, times[0], "error" if timeless else "warning", what))
+        # an error only where no entry of the map has a time, so that the table gives nothing at all
+        level: Level = "error" if len(timeless) == len(choices) else "warning"
+        findings.append(_missing(table, times[0], level, what))
     told = {finding.column for finding in findings}
-    stand_ins = {time for times in needs.times(table.name) for time in times} if not timeless else set()
-    for column in dict.fromkeys((*table.schema.required(version), *needs.statics(table.name))):
-        if column in table.present or column in told:
-            continue
-        if (
-            table.rows
-            and column in stand_ins
-            and any(column == t[0] and len(t) > 1 for t in needs.times(table.name))
-        ):
-            continue  # told with the time that stands in for it
-        what = f"clifpy's schema of CLIF {version or table.schema.versions[0]} requires it"
-        used = needs.reads(table.name) if table.name in needs.tables else []
-        what += ", and its tokens are missing" if column in used else "; a study does without it"
-        findings.append(_missing(table, column, "warning", what))
-    if not table.rows and table.name in needs.tables:
-        level: Level = "error" if table.name in STATIC_TABLES else "warning"
+    told |= {times[0] for times in choices if len(times) > 1}  # told with the time that stands in for it
+    schema_version, required = table.schema.required(version)
+    missing = [column for column in required if column not in table.present and column not in told]
+    used = [column for column in missing if column in needs.reads(table.name)]
+    findings += [_missing(table, column, "warning", "what it says is missing from events") for column in used]
+    if rest := [column for column in missing if column not in used]:
+        message = (
+            f"{table.file}: {len(rest)} of {len(required)} columns that clifpy's schema of CLIF "
+            f"{schema_version} "
+            f"requires are not there: {', '.join(rest)}; a study does without, but export them for others."
+        )
+        column = rest[0] if len(rest) == 1 else None
+        findings.append(
+            Finding("warning", table.name, column, "missing_column", len(rest), len(required), message)
+        )
+    if not table.rows and needs.uses(table.name):
+        level = "error" if table.name in STATIC_TABLES else "warning"
         message = f"{table.file} has 0 rows; export the table {table.name} again."
         findings.append(Finding(level, table.name, None, "empty_table", 0, 0, message))
     return findings

@@ -33,11 +33,13 @@ def survive(table: OpenTable, needs: Needs, values: Mapping[str, Values], stays:
         sources = [source for source in needs.sources(table.name) if source.key == key]
         if not sources or not table.has(key):
             continue
-        cohort = stays.frame.lazy().filter("cohort").select(key, "start", "end")
-        if key == ID:
-            rows = rows.join(cohort, on=ID, how="left").rename({"start": "start 0", "end": "end 0"})
-        else:  # a patient has several stays: a row is theirs if it falls into any
-            rows = rows.join(cohort, on=PATIENT, how="left").rename({"start": "start 1", "end": "end 1"})
+        # a patient has several stays, and a row belongs to the one between whose admission and discharge it lies
+        edges = ("start", "end") if key == ID else ("admission", "discharge")
+        cohort = stays.frame.lazy().filter("cohort")
+        start, end = (
+            pl.col(edge).alias(f"{name} {number}") for edge, name in zip(edges, ("start", "end"), strict=True)
+        )
+        rows = rows.join(cohort.select(key, start, end), on=key, how="left")
         own |= pl.col(f"start {number}").is_not_null()
         for source in sources:
             events |= _becomes(table, source, values, filled, number)
@@ -61,15 +63,16 @@ def _becomes(
     table: OpenTable, source: EventSource, values: Mapping[str, Values], filled: set[str], number: int
 ) -> pl.Expr:
     time = next((time for time in source.times if time in filled), None)
-    needed = [source.code] if source.code else [source.value]
-    if time is None or not table.has(*needed) or not table.has(*(item.column for item in source.where)):
+    if time is None or not table.has(source.code or source.value):
         return NEVER
     edge = pl.duration(hours=EDGE_HOURS)
     conditions = [pl.col(time).is_between(pl.col(f"start {number}") - edge, pl.col(f"end {number}"))]
     if source.code:
         conditions.append(_present(table, source.code, values))
     elif source.value:
-        conditions.append(pl.col(source.value).is_finite())
+        # an empty cell is no event; text that is no number is one, without a value
+        value = pl.col(source.value)
+        conditions.append(value.is_not_null() if source.value in table.spoiled else ~value.is_nan())
     conditions += [_passes(table, item, values) for item in source.where]
     return reduce(and_, (condition.fill_null(value=False) for condition in conditions))
 
@@ -87,6 +90,8 @@ def _present(table: OpenTable, column: str, values: Mapping[str, Values]) -> pl.
 def _passes(table: OpenTable, item: Filter, values: Mapping[str, Values]) -> pl.Expr:
     """A filter of the event map; a row without a value passes `none_of` and `present: false` only."""
     value, operand = pl.col(item.column), item.operand
+    if not table.has(item.column):
+        return pl.lit(value=item.kind == "none_of" or (item.kind == "present" and not operand))
     if item.kind == "present":
         present = _present(table, item.column, values)
         return present if operand else ~present
