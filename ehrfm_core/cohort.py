@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -103,15 +104,26 @@ def read_hospitalizations(
         )
     stays = stays.join(patients, on="patient_id", how="left")
     hours = (pl.col("discharge_time") - pl.col("admission")).dt.total_microseconds() / HOUR
-    stays = stays.with_columns(hours.alias("los_hours"))
+    stays, notes = leave_out(stays.with_columns(hours.alias("los_hours")), path, window_hours=window_hours)
+    return stays, everybody, notes
+
+
+def leave_out(
+    stays: pl.DataFrame, path: Path, *, window_hours: float = WINDOW_HOURS
+) -> tuple[pl.DataFrame, list[str]]:
+    """The stays of adults that last at least the window, sorted by id, and notes on those left out.
+
+    Raises UserError, naming `path`, where none is left.
+    """
+    read = stays.height
     whole = pl.col("patient_id").is_not_null() & (pl.col("los_hours") >= 0) & pl.col("age").is_finite()
     broken = stays.select((~whole.fill_null(value=False)).sum()).item()
     adult = pl.col("age").is_between(ADULT_YEARS, OLDEST_YEARS)
     stays = stays.filter(whole & (pl.col("los_hours") >= window_hours) & adult).sort(ID)
     if stays.is_empty():
         raise UserError(
-            f"{path}: none of {read} stays is of an adult and lasts {window_hours:g} h or more; check patient_id, "
-            "admission_dttm, discharge_dttm and age_at_admission."
+            f"{path}: none of {read} stays is of an adult and lasts {window_hours:g} h or more; check patients, "
+            "ages, admissions and discharges."
         )
     notes = [
         f"{stays.height} of {read} stays are of adults and last {window_hours:g} h or more; the others are left out."
@@ -121,7 +133,7 @@ def read_hospitalizations(
             f"{broken} stays lack a patient, an age, an admission or a discharge, or end before they begin; "
             "they are left out."
         )
-    return stays, everybody, notes
+    return stays, notes
 
 
 def finish_stays(stays: pl.DataFrame, watch: Watch, *, window_hours: float = WINDOW_HOURS) -> pl.DataFrame:
@@ -183,7 +195,9 @@ def _hospitalizations(directory: ClifDirectory, event_map: EventMap) -> pl.DataF
             pl.col("admission_dttm").alias("admission"),
             pl.col("discharge_dttm").alias("discharge_time"),
             pl.col("age_at_admission").alias("age"),
-            category(pl.col("discharge_category"), "hospitalization", "discharge_category").alias("discharge"),
+            category(pl.col("discharge_category"), "hospitalization", "discharge_category").alias(
+                "discharge"
+            ),
             *_static_columns("hospitalization", static),
         )
         .unique()

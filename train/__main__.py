@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--site",
             action="append",
-            required=True,
+            required=command is study,
             metavar="NAME=DIR",
             help="a hospital: its name and the folder of its CLIF tables; may be repeated",
         )
@@ -72,6 +72,16 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--synthetic", action="store_true", help="the data are synthetic: every screen says so"
         )
+    tokenize.add_argument(
+        "--explain",
+        metavar="EVENT",
+        help="print what a finished study makes of an event: 'labs potassium 5.5'",
+    )
+    tokenize.add_argument("--stay", metavar="ID", help="print the timeline of a stay of a finished study")
+    tokenize.add_argument(
+        "--meds-out", type=Path, metavar="OUT", help="write a finished study's timelines as a MEDS dataset"
+    )
+    tokenize.add_argument("--at", metavar="NAME", help="the site of --stay, where two have the same id")
     check = commands.add_parser(
         "verify",
         help="check a study against its own promises",
@@ -117,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
             _import(options)
         elif options.command == "verify":
             return _verify(options)
+        elif options.command == "tokenize" and (options.explain or options.stay or options.meds_out):
+            _look(options)
         else:
             _study(options)
     except UserError as error:
@@ -125,6 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted; run the same command again to go on.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         place = error.filename or getattr(options, "study", None) or options.out
         print(
@@ -162,6 +177,17 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
+def _look(options: argparse.Namespace) -> None:
+    from train.explain import explain_event, print_stay, write_meds
+
+    if options.explain:
+        explain_event(options.study, options.explain)
+    if options.stay:
+        print_stay(options.study, options.stay, options.at)
+    if options.meds_out:
+        write_meds(options.study, options.meds_out)
+
+
 def _study(options: argparse.Namespace) -> None:
     from ehrfm_core.study.layout import MANIFEST
     from ehrfm_core.study.manifest import Manifest, read_manifest
@@ -175,12 +201,16 @@ def _study(options: argparse.Namespace) -> None:
         if source not in sites:
             raise UserError(f"--source {source} is none of the sites {', '.join(sites)}.")
         from ehrfm_core.clif.tables import open_directory
+        from ehrfm_core.sources.meds import is_meds, open_meds
         from train.token_options import token_settings
         from train.tokenize import tokenize
 
         before = read_manifest(folder) if (folder / MANIFEST).is_file() else Manifest(source, list(sites))
         token_choice, event_map = token_settings(before, options)
-        opened = {name: open_directory(path, event_map) for name, path in sites.items()}  # before anything is written
+        opened = {  # before anything is written
+            name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map)
+            for name, path in sites.items()
+        }
         manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=options.synthetic)
         ran |= tokenize(folder, manifest, opened, token_choice, event_map)
     else:
@@ -215,8 +245,12 @@ def _study_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", type=Path, metavar="STUDY", help="the study's folder")
 
 
-def _sites(values: list[str]) -> dict[str, Path]:
+def _sites(values: list[str] | None) -> dict[str, Path]:
     sites: dict[str, Path] = {}
+    if not values:
+        raise UserError(
+            "Name at least one hospital: --site NAME=DIR (or --explain or --stay on a finished study)."
+        )
     for value in values:
         name, equals, folder = value.partition("=")
         if not (name and equals and folder):

@@ -106,7 +106,11 @@ def _read(
             device=device,
             progress=progress,
         )
-    return stays, out, path_measures(stays[ID].to_list(), out, minutes, prefix=1 + len(tokenizer.prefix), hours=hours)
+    return (
+        stays,
+        out,
+        path_measures(stays[ID].to_list(), out, minutes, prefix=1 + len(tokenizer.prefix), hours=hours),
+    )
 
 
 def _fit_maps(hourly: np.ndarray, site: str, seed: int, result: StageResult) -> Maps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from ehrfm_core.clif.event_map import EventMap, load_map
@@ -18,10 +19,14 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
         "tokens", "What is left out is as the study was made before, or else the paper's scheme."
     )
     group.add_argument("--preset", choices=PRESETS, help="a scheme by name; the options below change it")
-    group.add_argument("--scheme", choices=SCHEMES, help="category and value as two tokens (paper) or one (fused)")
+    group.add_argument(
+        "--scheme", choices=SCHEMES, help="category and value as two tokens (paper) or one (fused)"
+    )
     group.add_argument("--n-bins", type=int, metavar="N", help="quantile bins a category (10)")
     group.add_argument("--bins", choices=BINS, help="reference: labs with a known range as LOW, NORMAL, HIGH")
-    group.add_argument("--spacing", action="store_true", default=None, help="a token for gaps of 5 minutes or more")
+    group.add_argument(
+        "--spacing", action="store_true", default=None, help="a token for gaps of 5 minutes or more"
+    )
     group.add_argument("--labs", choices=LABS, help="fine: specimen and order of a lab kept apart (coarse)")
     group.add_argument(
         "--window",
@@ -36,6 +41,12 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
         metavar="MAP",
         help="which tables become events: paper, all, or a YAML file of your own (a copy of "
         "ehrfm_core/clif/maps/all.yaml, which explains itself)",
+    )
+    group.add_argument(
+        "--meds-map",
+        type=Path,
+        metavar="FILE",
+        help="for sites in MEDS: which codes are admission, discharge, death … (ehrfm_core/clif/maps/meds.yaml)",
     )
 
 
@@ -66,7 +77,9 @@ def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[Tok
     given = {name: getattr(options, name, None) for name in names}
     if options.window:
         if options.window[0] is None:
-            raise UserError("--window all: the first window is the model's and must end; give its hours first.")
+            raise UserError(
+                "--window all: the first window is the model's and must end; give its hours first."
+            )
         given |= {"window_hours": options.window[0], "more_windows": tuple(options.window[1:])}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     if options.events or "events" not in before or options.preset:

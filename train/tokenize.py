@@ -15,10 +15,12 @@ import pyarrow as pa
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.event_map import EventMap
+from ehrfm_core.clif.files import scan_part
 from ehrfm_core.clif.site import Site, read_site
 from ehrfm_core.clif.tables import ID, ClifDirectory
 from ehrfm_core.cohort import EDGE_HOURS, SOURCE_SPLIT, TARGET_SPLIT, add_split
 from ehrfm_core.errors import UserError
+from ehrfm_core.sources.meds import MedsDirectory, read_meds
 from ehrfm_core.study.files import sha256, write_json, write_parts, write_table
 from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, site_file
 from ehrfm_core.study.manifest import Manifest
@@ -40,7 +42,7 @@ FILES = ("stays", "timelines", "windows", "categories")
 def tokenize(
     folder: Path,
     manifest: Manifest,
-    opened: Mapping[str, ClifDirectory],
+    opened: Mapping[str, ClifDirectory | MedsDirectory],
     settings: TokenSettings,
     event_map: EventMap,
 ) -> bool:
@@ -68,7 +70,7 @@ def tokenize(
 def _work(
     folder: Path,
     source: str,
-    opened: Mapping[str, ClifDirectory],
+    opened: Mapping[str, ClifDirectory | MedsDirectory],
     settings: TokenSettings,
     event_map: EventMap,
     scratch: Path,
@@ -99,12 +101,20 @@ def _work(
 
 
 def _read(
-    directory: ClifDirectory, event_map: EventMap, scratch: Path, settings: TokenSettings, *, source: bool
+    directory: ClifDirectory | MedsDirectory,
+    event_map: EventMap,
+    scratch: Path,
+    settings: TokenSettings,
+    *,
+    source: bool,
 ) -> Site:
     """One site with the split of its patients."""
     fine = settings.labs == "fine"
     try:
-        site = read_site(directory, event_map, scratch, fine=fine, window_hours=settings.window_hours)
+        if isinstance(directory, MedsDirectory):
+            site = read_meds(directory, event_map, scratch, window_hours=settings.window_hours)
+        else:
+            site = read_site(directory, event_map, scratch, fine=fine, window_hours=settings.window_hours)
     except pl.exceptions.PolarsError as error:
         raise UserError(_unreadable(directory, error)) from None
     site.stays = add_split(site.stays, SOURCE_SPLIT if source else TARGET_SPLIT)
@@ -163,36 +173,42 @@ def _table(ids: pl.Series, block: Block) -> pa.Table:
     return pa.table({ID: own, "tokens": to_arrow(block.tokens), "minutes": to_arrow(block.minutes)})
 
 
-def _hashes(directory: ClifDirectory) -> dict[str, Any]:
+def _parts(directory: ClifDirectory | MedsDirectory) -> dict[str, tuple[Path, ...]]:
+    if isinstance(directory, MedsDirectory):
+        return {"data": directory.parts}
+    return {name: table.parts for name, table in directory.tables.items()}
+
+
+def _hashes(directory: ClifDirectory | MedsDirectory) -> dict[str, Any]:
     """Hash of each table that is read; of its parts where there are several."""
     hashes: dict[str, Any] = {}
-    for name, table in directory.tables.items():
-        parts = [sha256(part) for part in table.parts]
-        hashes[name] = parts[0] if len(parts) == 1 else parts
+    for name, parts in _parts(directory).items():
+        found = [sha256(part) for part in parts]
+        hashes[name] = found[0] if len(found) == 1 else found
+    if isinstance(directory, MedsDirectory):
+        hashes["roles"] = {role: list(codes) for role, codes in directory.roles.items()}
     return hashes
 
 
-def _unreadable(directory: ClifDirectory, error: Exception) -> str:
-    """Which table it was that could not be read, and why, on one line."""
+def _unreadable(directory: ClifDirectory | MedsDirectory, error: Exception) -> str:
+    """Which file it was that could not be read, and why, on one line."""
     reason = str(error).splitlines()[0][:120]
-    for name, table in directory.tables.items():
-        for part in table.parts:
+    for parts in _parts(directory).values():
+        for part in parts:
             try:
-                pl.scan_parquet(part).collect() if part.suffix == ".parquet" else pl.read_csv(
-                    part, infer_schema=False
-                )
+                scan_part(part).collect()
             except (pl.exceptions.PolarsError, OSError):
-                return f"{part} cannot be read to its end ({reason}); export the table {name} again."
+                return f"{part} cannot be read to its end ({reason}); export the table again."
     return f"{directory.folder}: a table cannot be read ({reason}); export the tables again."
 
 
 def _refuse_the_same_hospital_twice(inputs: Mapping[str, Mapping[str, Any]]) -> None:
     seen: dict[str, str] = {}
     for site, hashes in inputs.items():
-        other = seen.setdefault(str(hashes["hospitalization"]), site)
+        other = seen.setdefault(str(hashes.get("hospitalization", hashes.get("data"))), site)
         if other != site:
             raise UserError(
-                f"{other} and {site} hold the same clif_hospitalization: one hospital under two names would "
+                f"{other} and {site} hold the same stays: one hospital under two names would "
                 "test a model on the patients it was trained on."
             )
 
@@ -226,9 +242,7 @@ def _summary(
     }
 
 
-def _families(
-    counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds, n_stays: int
-) -> dict[str, float]:
+def _families(counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds, n_stays: int) -> dict[str, float]:
     """Mean number of tokens a stay in the window by family, most first; values count for their category."""
     means = {name: 1.0 for name in (*tokenizer.prefix, "special")}
     for kind in np.flatnonzero(counts.kinds_window):

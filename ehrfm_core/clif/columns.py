@@ -47,7 +47,9 @@ def time_utc(path: Path, column: str, dtype: pl.DataType) -> pl.Expr:
         return value.cast(TIME)
     if dtype == pl.String:
         text = value.str.strip_chars()
-        parsed = (text.str.to_datetime(f, time_unit="us", time_zone="UTC", strict=False) for f in TIME_FORMATS)
+        parsed = (
+            text.str.to_datetime(f, time_unit="us", time_zone="UTC", strict=False) for f in TIME_FORMATS
+        )
         return pl.coalesce(*parsed).alias(column)
     if not isinstance(dtype, pl.Datetime):
         raise UserError(
@@ -70,7 +72,9 @@ def number(path: Path, column: str, dtype: pl.DataType) -> pl.Expr:
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         text = value.cast(pl.String).str.strip_chars()
         return (
-            pl.when(text != "").then(text.cast(pl.Float64, strict=False).fill_null(float("nan"))).alias(column)
+            pl.when(text != "")
+            .then(text.cast(pl.Float64, strict=False).fill_null(float("nan")))
+            .alias(column)
         )
     if not (dtype.is_numeric() or dtype in (pl.Null, pl.Boolean)):
         raise UserError(f"{path}: column {column!r} is {dtype}, not a number; convert it.")
@@ -88,7 +92,7 @@ def category(value: pl.Expr, table: str = "", column: str = "") -> pl.Expr:
     ['room_air', None, 'hfnc', 'hfnc', 'dnr_or_dni']
     """
     text = value.cast(pl.String).str.to_lowercase().str.replace_all("&", "_and_", literal=True)
-    text = text.str.replace_all("/", "_or_", literal=True).str.replace_all(r"[\s\-,()=]", "_")
+    text = text.str.replace_all("/", "_or_", literal=True).str.replace_all(r"[\s\-,()=:]", "_")
     text = text.str.replace_all(r"_+", "_").str.strip_chars("_")
     renames = crosswalk(table, column)
     if renames:

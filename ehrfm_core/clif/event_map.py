@@ -174,7 +174,11 @@ def _parse(path: Path, name: str, value: Any) -> EventMap:
 def _static(path: Path, part: str, place: int, entry: Any) -> StaticField:
     where = f"{path}: entry {place} of static {part}"
     keys = {"family", "table", "column"}
-    if not isinstance(entry, dict) or set(entry) != keys or not all(isinstance(v, str) for v in entry.values()):
+    if (
+        not isinstance(entry, dict)
+        or set(entry) != keys
+        or not all(isinstance(v, str) for v in entry.values())
+    ):
         raise UserError(f"{where} needs exactly `family`, `table` and `column`.")
     if entry["table"] not in STATIC_TABLES:
         raise UserError(f"{where}: `table` must be patient or hospitalization, not {entry['table']!r}.")
@@ -209,7 +213,9 @@ def _source(path: Path, place: int, entry: Any) -> EventSource:
     if (source.code is None) == (source.name is None):
         raise UserError(f"{where} needs either `code` (a column) or `name` (one code for all rows).")
     if source.name is not None and not (source.value or source.where):
-        raise UserError(f"{where}: with `name`, give a `value` or a `where`, or every row would be this event.")
+        raise UserError(
+            f"{where}: with `name`, give a `value` or a `where`, or every row would be this event."
+        )
     if not FAMILY.fullmatch(source.family) or source.family in RESERVED:
         raise UserError(f"{where}: {source.family!r} cannot be a family; use lower-case letters and _.")
     if source.key not in ("hospitalization_id", "patient_id"):

@@ -34,7 +34,9 @@ class EventStore:
     `folder`, which the caller makes and removes.
     """
 
-    def __init__(self, n_stays: int, *, expected: int, folder: Path, memory_events: int = MEMORY_EVENTS) -> None:
+    def __init__(
+        self, n_stays: int, *, expected: int, folder: Path, memory_events: int = MEMORY_EVENTS
+    ) -> None:
         count = max(1, min(n_stays, -(-expected // PARTITION_EVENTS)))
         self.bounds = np.linspace(0, n_stays, count + 1).round().astype(np.int64)
         self.items: list[Item] = []

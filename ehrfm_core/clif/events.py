@@ -80,7 +80,14 @@ class Source:
     """
 
     def __init__(
-        self, spec: EventSource, rank: int, directory: ClifDirectory, time: str, *, fine: bool, store: EventStore
+        self,
+        spec: EventSource,
+        rank: int,
+        directory: ClifDirectory,
+        time: str,
+        *,
+        fine: bool,
+        store: EventStore,
     ) -> None:
         self.spec, self.rank, self.time, self.store = spec, rank, time, store
         self.path = directory.path(spec.table)
@@ -93,7 +100,9 @@ class Source:
         self.counts = Counts()
         self._factors = np.empty(0)  # by item: what a value is multiplied with; NaN for an unknown unit
         self._codes = Lookup(self._resolve, empty=-1)
-        self._tests = {f.column: Lookup(_test(f, spec.table), empty=int(passes_empty(f))) for f, _ in self.filters}
+        self._tests = {
+            f.column: Lookup(_test(f, spec.table), empty=int(passes_empty(f))) for f, _ in self.filters
+        }
         self._n_codes = 0
 
     @property
@@ -119,7 +128,9 @@ class Source:
         code = pl.col(self.spec.code) if self.spec.code else pl.lit(self.spec.name)
         answer = pl.lit("")
         if self.answer:
-            valued = pl.col(self.value).is_finite().fill_null(value=False) if self.value else pl.lit(value=False)
+            valued = (
+                pl.col(self.value).is_finite().fill_null(value=False) if self.value else pl.lit(value=False)
+            )
             answer = pl.when(~valued).then(pl.col(self.answer)).fill_null("")
         rest = [pl.col(c).fill_null("") for c in self.detail]
         unit = pl.col(self.unit).fill_null("") if self.unit else pl.lit("")
@@ -159,7 +170,9 @@ class Source:
     def _constant(self) -> int:
         return self.store.place(Item(self.rank, f"{self.spec.family}/{self.spec.name}"))
 
-    def _checked(self, value: np.ndarray, batch: pl.DataFrame, rows: np.ndarray, item: np.ndarray) -> np.ndarray:
+    def _checked(
+        self, value: np.ndarray, batch: pl.DataFrame, rows: np.ndarray, item: np.ndarray
+    ) -> np.ndarray:
         """Values that are numbers, in their base unit; the others counted and made NaN."""
         bad = ~np.isfinite(value)
         if bad.any() and self.value:
@@ -201,7 +214,8 @@ class Source:
         if self.spec.code is None:
             code = [self.spec.name] * len(parts)
         details = [
-            _cleaned([p[3 + k] for p in parts], self.spec.table, column) for k, column in enumerate(self.detail)
+            _cleaned([p[3 + k] for p in parts], self.spec.table, column)
+            for k, column in enumerate(self.detail)
         ]
         answers = _cleaned([p[2] if self._joined else "" for p in parts], self.spec.table, self.answer or "")
         units = base_units(sorted({p[1] for p in parts if p[1]})) if self.unit else {}
@@ -252,9 +266,14 @@ def read_table(
         others=[key, *sorted((texts | extra) - {key})],
     )
     frame = frame.join(ids.lazy().select(key, "stay", "admission"), on=key, how="left")
-    since = [(pl.col(c) - pl.col("admission")).dt.total_microseconds().fill_null(NO_TIME) for c in sorted(times)]
+    since = [
+        (pl.col(c) - pl.col("admission")).dt.total_microseconds().fill_null(NO_TIME) for c in sorted(times)
+    ]
     query = frame.select(
-        pl.when(pl.col(key).is_null()).then(pl.lit(NO_ID, dtype=pl.UInt32)).otherwise(pl.col("stay").fill_null(NOBODY)).alias("stay"),
+        pl.when(pl.col(key).is_null())
+        .then(pl.lit(NO_ID, dtype=pl.UInt32))
+        .otherwise(pl.col("stay").fill_null(NOBODY))
+        .alias("stay"),
         *since,
         *sorted(numbers),
         *(pl.col(c).cast(pl.Categorical) for c in sorted(texts)),
@@ -294,7 +313,9 @@ def sources_of(
             notes.append(f"No table clif_{spec.table}: its events are missing.")
             continue
         if spec.name is not None and spec.value and spec.value not in directory.schemas[spec.table]:
-            notes.append(f"clif_{spec.table} has no column {spec.value}: {spec.family}/{spec.name} is missing.")
+            notes.append(
+                f"clif_{spec.table} has no column {spec.value}: {spec.family}/{spec.name} is missing."
+            )
             continue
         time, found = choose_time(directory, spec)
         notes += found

@@ -14,7 +14,18 @@ import pyarrow.parquet as pq
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.event_store import EventStore
-from ehrfm_core.clif.events import NO_ID, NO_TIME, NOBODY, OUTSIDE, Batch, Lookup, Source, notes_of, read_table, sources_of
+from ehrfm_core.clif.events import (
+    NO_ID,
+    NO_TIME,
+    NOBODY,
+    OUTSIDE,
+    Batch,
+    Lookup,
+    Source,
+    notes_of,
+    read_table,
+    sources_of,
+)
 from ehrfm_core.clif.tables import ID, WATCHED, ClifDirectory
 from ehrfm_core.cohort import Watch, edges, finish_stays, read_hospitalizations
 from ehrfm_core.errors import UserError
@@ -93,7 +104,9 @@ def _read(
     if orphans == rows:
         _refuse_strangers(directory, table, key, rows, ids)
     if orphans > 0.1 * rows and key == ID:
-        return [f"clif_{table}: {rows - orphans:,} of {rows:,} rows belong to a stay of clif_hospitalization."]
+        return [
+            f"clif_{table}: {rows - orphans:,} of {rows:,} rows belong to a stay of clif_hospitalization."
+        ]
     return []
 
 

@@ -79,7 +79,9 @@ class ClifDirectory:
                 if dtype.is_nested():
                     raise UserError(f"{part}: column {column!r} is {dtype}, not a single value; convert it.")
                 if column not in schema:
-                    kind = TIME_TYPE if column in times else pl.Float64() if column in numbers else pl.String()
+                    kind = (
+                        TIME_TYPE if column in times else pl.Float64() if column in numbers else pl.String()
+                    )
                     columns.append(pl.lit(None, dtype=kind).alias(column))
                 elif column in times:
                     columns.append(time_utc(part, column, dtype).alias(column))

@@ -8,7 +8,7 @@ import polars as pl
 from ehrfm_core.tokens.kinds import Kinds
 from ehrfm_core.tokens.timelines import Block
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.vocabulary import family
+from ehrfm_core.tokens.vocabulary import AGE, ANSWER_FAMILY, FUSED, SPACING_FAMILY, SUFFIX_FAMILY, family
 
 FLOOR = 1e-4  # share given to an empty bin, so that its logarithm exists
 Bins = dict[str, np.ndarray]
@@ -20,7 +20,9 @@ class CategoryCounts:
     def __init__(self, kinds: Kinds, train: np.ndarray, *, window_hours: float) -> None:
         self._kinds, self._train, self._minutes = kinds, train, window_hours * 60
         size = (len(kinds.codes),)
-        self.events, self.window, self.stays, self.stays_window = (np.zeros(size, dtype=np.int64) for _ in range(4))
+        self.events, self.window, self.stays, self.stays_window = (
+            np.zeros(size, dtype=np.int64) for _ in range(4)
+        )
         self.by_kind = np.zeros((2, len(kinds)), dtype=np.int64)  # events of other stays, of training stays
         self.kinds_window = np.zeros(len(kinds), dtype=np.int64)
         self.n_events = self.n_outside = 0
@@ -98,8 +100,8 @@ class CategoryCounts:
 
 def event_codes(tokenizer: Tokenizer) -> set[str]:
     """Codes of events (family/name) that the vocabulary knows, static and spacing tokens left out."""
-    families = {source.family for source in tokenizer.events.sources}
-    return {token.partition("=")[0] for token in tokenizer.vocabulary if family(token) in families}
+    others = {*tokenizer.prefix, SUFFIX_FAMILY, ANSWER_FAMILY, SPACING_FAMILY, AGE, "special"}
+    return {token.partition(FUSED)[0] for token in tokenizer.vocabulary if family(token) not in others}
 
 
 def psi(expected: np.ndarray | None, actual: np.ndarray) -> tuple[float | None, float | None]:

@@ -33,7 +33,7 @@ def fit_tokenizer(site: Site, settings: TokenSettings, event_map: EventMap) -> T
         raise UserError("The source site has no stay in its training split; it needs at least one patient.")
     items = site.store.items
     n_events, n_values = (np.zeros(len(items), dtype=np.int64) for _ in range(2))
-    reference = reference_ranges() if settings.bins == "reference" else {}
+    ranges = reference_ranges() if settings.bins == "reference" else {}
     cut_points = {"age": cuts(site.stays.filter(train)["age"].to_numpy(), settings.n_bins)}
     units: dict[str, str] = {}
     for group in _groups(site):
@@ -47,17 +47,16 @@ def fit_tokenizer(site: Site, settings: TokenSettings, event_map: EventMap) -> T
             unit = _main_unit(items, values)
             if unit:
                 units[code] = unit
-            if code not in reference:
+            if base_code(code) not in ranges:
                 own = [v for place, v in values.items() if items[place].unit == unit]
                 cut_points[code] = cuts(np.concatenate(own), settings.n_bins)
     codes = {items[place].code for place in np.flatnonzero(n_events)}
     valued = {items[place].code for place in np.flatnonzero(n_values)}
-    reference = {code: ends for code, ends in reference.items() if code in valued}
+    reference = {code: ranges[base_code(code)] for code in sorted(valued) if base_code(code) in ranges}
     tokenizer = Tokenizer(settings, dict(sorted(cut_points.items())), {}, event_map, reference, units)
     answers = {(items[i].code, items[i].answer) for i in np.flatnonzero(n_events) if items[i].answer}
-    bare = {items[i].code for i in np.flatnonzero(n_events > n_values) if not items[i].answer}
     static = _static_tokens(site.stays.filter(train), (*event_map.prefix, *event_map.suffix))
-    return _with_vocabulary(tokenizer, codes, answers, bare, static)
+    return _with_vocabulary(tokenizer, codes, answers, static)
 
 
 def cuts(values: np.ndarray, n_bins: int) -> list[float]:
@@ -128,6 +127,15 @@ def _main_unit(items: list[Item], values: dict[int, np.ndarray]) -> str | None:
     return min(counts, key=lambda unit: (-counts[unit], unit or ""))
 
 
+def base_code(code: str) -> str:
+    """A code without what fine labs add to it.
+
+    >>> base_code("lab/pt:plasma_blood:coags")
+    'lab/pt'
+    """
+    return code.partition(":")[0]
+
+
 def _static_tokens(stays: pl.DataFrame, fields: tuple[StaticField, ...]) -> set[str]:
     tokens = set()
     for item in fields:
@@ -138,13 +146,14 @@ def _static_tokens(stays: pl.DataFrame, fields: tuple[StaticField, ...]) -> set[
 
 
 def _with_vocabulary(
-    tokenizer: Tokenizer, codes: set[str], answers: set[tuple[str, str | None]], bare: set[str], static: set[str]
+    tokenizer: Tokenizer, codes: set[str], answers: set[tuple[str, str | None]], static: set[str]
 ) -> Tokenizer:
     settings = tokenizer.settings
     categories = static | {UNKNOWN_DISCHARGE}
     if settings.scheme == "fused":
         valued = {*tokenizer.cut_points, *tokenizer.reference} - {"age"}
-        categories |= bare | {names.fuse(c, value) for c in valued for value in tokenizer.value_tokens(c)}
+        # bare codes as well: an event whose value is lost elsewhere is still known
+        categories |= codes | {names.fuse(c, value) for c in valued for value in tokenizer.value_tokens(c)}
         categories |= {names.fuse(code, str(answer)) for code, answer in answers}
         categories |= {names.fuse("age/years", value) for value in tokenizer.value_tokens("age")}
     else:

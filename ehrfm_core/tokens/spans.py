@@ -41,7 +41,9 @@ def span_of(site: Site, part: int) -> Span:
     # rounded up, so that nothing after a cut is ever counted before it
     second = -(-since // 1_000_000)
     first, last = site.store.bounds[part : part + 2]
-    return Span(int(first), int(last), stay, rows["item"].astype(np.int64), second, rows["value"].copy(), n_outside)
+    return Span(
+        int(first), int(last), stay, rows["item"].astype(np.int64), second, rows["value"].copy(), n_outside
+    )
 
 
 def by_number(numbers: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -166,5 +166,3 @@ def n_in_window(block: Block, tokenizer: Tokenizer, hours: float | None) -> np.n
         block.stay[inside], weights=block.n_tokens[inside], minlength=block.last - block.first
     )
     return n_events.astype(np.int64) + 1 + len(tokenizer.prefix)
-
-

@@ -84,7 +84,9 @@ def reference_ranges(families: tuple[str, ...] = ("lab",)) -> dict[str, list[flo
     """
     ranges: dict[str, list[float]] = {}
     for version in ("2.1", "3.0"):
-        schema = yaml.safe_load(clifpy_file(f"schemas/{version}/labs_schema.yaml").read_text(encoding="utf-8"))
+        schema = yaml.safe_load(
+            clifpy_file(f"schemas/{version}/labs_schema.yaml").read_text(encoding="utf-8")
+        )
         for lab, ends in schema["lab_reference_ranges"].items():
             ranges |= {f"{family}/{lab}": [float(ends["lower"]), float(ends["upper"])] for family in families}
     return ranges

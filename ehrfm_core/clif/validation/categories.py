@@ -1,5 +1,4 @@
-"""Categories: which values stand in a column, which of them CLIF does not know, and which CLIF version "
-"they are."""
+"""Categories: which values a column holds, which of them CLIF does not know, and of which version."""
 
 from __future__ import annotations
 
@@ -14,9 +13,6 @@ from ehrfm_core.clif.validation.needs import Needs
 from ehrfm_core.clif.validation.opening import OpenTable
 from ehrfm_core.clif.validation.report import Finding, Level, listed, of
 from ehrfm_core.clif.validation.schemas import VERSIONS, spell
-
-# columns in which an empty value says something: a place that is no ICU has no type of ICU
-OFTEN_EMPTY = {("adt", "location_type")}
 
 
 @dataclass(frozen=True)
@@ -69,12 +65,12 @@ def check_categories(table: OpenTable, needs: Needs, values: Mapping[str, Values
         return []
     findings = []
     for column, found in values.items():
-        findings += _unknown(table, column, found)
+        findings += _unknown(table, needs, column, found)
         findings += _empty(table, needs, column, found)
     return findings
 
 
-def _unknown(table: OpenTable, column: str, found: Values) -> list[Finding]:
+def _unknown(table: OpenTable, needs: Needs, column: str, found: Values) -> list[Finding]:
     permitted = _permitted(table, column)
     if not permitted:
         return []
@@ -87,10 +83,11 @@ def _unknown(table: OpenTable, column: str, found: Values) -> list[Finding]:
         return []
     count, total = int(unknown["n"].sum()), int(found.frame["n"].sum()) - found.empty
     names = listed(f"{value!r} ({n:,})" for value, n in unknown.select("value", "n").iter_rows())
+    read = {c for source in needs.sources(table.name) for c in source.categories}
+    kept = ", or keep them if they are meant: they become codes of their own" if column in read else ""
     message = (
         f"{table.file}: {of(count, total)} values of {column} are not among CLIF's categories: {names}; "
-        "rename "
-        "them, or keep them if they are meant: they become codes of their own."
+        f"rename them{kept}."
     )
     return [Finding("warning", table.name, column, "unknown_category", count, total, message)]
 
@@ -98,20 +95,18 @@ def _unknown(table: OpenTable, column: str, found: Values) -> list[Finding]:
 def _empty(table: OpenTable, needs: Needs, column: str, found: Values) -> list[Finding]:
     count = found.empty
     codes = [source for source in needs.sources(table.name) if source.code == column]
-    known = table.schema.columns.get(column)
-    static = column in needs.statics(table.name)
-    matters = bool(codes) or static or bool(known and known.required and needs.uses(table.name))
-    if not count or not matters or (table.name, column) in OFTEN_EMPTY:
+    if not count or not (codes or column in needs.statics(table.name)):
         return []
-    if table.name == "hospitalization" and column == "discharge_category" and count == table.rows:
+    if (table.name, column) == ("hospitalization", "discharge_category") and count == table.rows:
         return []  # an outcome's matter, told there
     level: Level = "info"
-    consequence = "which may be as it should be"
     if any(not source.often_empty for source in codes):
         level = "error" if count == table.rows else "warning"
         consequence = "and are left out; fill it in"
-    elif static:
-        consequence = "and have an unknown one; fill it in where it is known"
+    elif codes:
+        consequence = "which is common and as it should be"
+    else:
+        consequence = "so that it is unknown there; fill it in where it can be known"
     message = f"{table.file}: {of(count, table.rows)} rows have no {column}, {consequence}."
     return [Finding(level, table.name, column, "null_category", count, table.rows, message)]
 

@@ -23,7 +23,7 @@ from ehrfm_core.clif.validation.ranges import check_lab_units, check_ranges
 from ehrfm_core.clif.validation.report import Finding, Report, Survival, TableSize, sort_findings
 from ehrfm_core.clif.validation.rows import check_rows
 from ehrfm_core.clif.validation.schemas import schema
-from ehrfm_core.clif.validation.stays import orphan_stays, read_stays
+from ehrfm_core.clif.validation.stays import add_edges, orphan_stays, read_stays
 from ehrfm_core.clif.validation.structure import check_columns, missing_tables, unknown_tables
 from ehrfm_core.clif.validation.survival import survive
 from ehrfm_core.errors import UserError
@@ -33,10 +33,10 @@ UNREADABLE = (UserError, OSError, pl.exceptions.PolarsError, pl.exceptions.Panic
 
 
 def check_directory(folder: Path, events: EventMap) -> Report:
-    """Check the CLIF tables in a folder against clifpy's schemas and against what a study with `events` reads.
+    """Check a folder of CLIF tables against clifpy's schemas and against what a study with `events` reads.
 
-    Whatever is wrong with the folder becomes a finding; nothing is raised for it and nothing is changed in it.
-    The order of rows does not matter.
+    Whatever is wrong with the folder becomes a finding; nothing is raised for it and nothing is changed in
+    it. The order of rows does not matter.
     """
     needs = Needs(events)
     try:
@@ -65,6 +65,12 @@ def check_directory(folder: Path, events: EventMap) -> Report:
     except UNREADABLE as error:
         stays = None
         findings.append(unreadable(files["hospitalization"], error))
+    if stays is not None and "vitals" in tables:
+        try:
+            stays = add_edges(stays, tables["vitals"])
+        except UNREADABLE as error:
+            del tables["vitals"]
+            findings.append(unreadable(files["vitals"], error))
     if stays is not None:
         findings += [*stays.findings, *orphan_stays(tables["hospitalization"], stays)]
     for name, table in tables.items():
@@ -73,7 +79,7 @@ def check_directory(folder: Path, events: EventMap) -> Report:
             findings += check_columns(table, needs, version)
             findings += check_rows(table, needs, stays)
             findings += check_categories(table, needs, values[name])
-            findings += check_ranges(table)
+            findings += check_ranges(table, needs)
             findings += check_lab_units(table)
             if stays is not None and needs.sources(name):
                 survival.append(survive(table, needs, values[name], stays))

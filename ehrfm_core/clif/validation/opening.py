@@ -1,5 +1,4 @@
-"""Opening a table for the check: every column in one form, whatever its parts hold, and what is wrong "
-"with them."""
+"""Opening a table for the check: each column in one form, and what is wrong with its type."""
 
 from __future__ import annotations
 
@@ -40,9 +39,9 @@ OFFSET = "write them in ISO 8601 with their offset, as 2020-01-31T08:00:00-06:00
 class OpenTable:
     """A table ready to be asked.
 
-    `present` are the columns on disk, `kinds` those that can be read, as which kind; `frame` holds the latter:
-    ids and categories as text, times in UTC, numbers as Float64 (text that is no number is NaN). `spoiled` counts
-    values of a column that are text but no time or no number.
+    `present` are the columns on disk, `kinds` those that can be read, as which kind; `frame` holds the
+    latter: ids and categories as text, times in UTC, numbers as Float64 (text that is no number is NaN).
+    `spoiled` counts values of a column that are text but no time or no number.
     """
 
     files: TableFiles

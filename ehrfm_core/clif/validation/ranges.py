@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ehrfm_core.clif.columns import category
+from ehrfm_core.clif.validation.needs import Needs
 from ehrfm_core.clif.validation.opening import OpenTable, collect
 from ehrfm_core.clif.validation.report import Finding, listed, of
 from ehrfm_core.clif.validation.schemas import (
@@ -19,7 +20,7 @@ NO_UNIT = "(no units)"
 SAME_UNIT = "write one unit a category, that of clifpy's labs schema, and convert the values"
 
 
-def check_ranges(table: OpenTable) -> list[Finding]:
+def check_ranges(table: OpenTable, needs: Needs) -> list[Finding]:
     """Values outside clifpy's ranges, one finding a column."""
     findings = []
     plain = {c: r for c, r in plain_ranges(table.name).items() if table.kinds.get(c) == "number"}
@@ -34,25 +35,28 @@ def check_ranges(table: OpenTable) -> list[Finding]:
         n = collect(table.frame.select(asked)).row(0, named=True)
         for column, (lowest, highest) in plain.items():
             what = f"{lowest:g} to {highest:g}"
-            findings += _impossible(table, column, n[f"{column} out"], n[f"{column} n"], what)
+            findings += _impossible(table, needs, column, n[f"{column} out"], n[f"{column} n"], what)
     for (name, column), (code, unit) in MEASURED.items():
         if name == table.name and table.rows and table.has(column, code):
-            findings += _by_category(table, column, code, unit)
+            findings += _by_category(table, needs, column, code, unit)
     return findings
 
 
-def _impossible(table: OpenTable, column: str, count: int, total: int, ranges: str) -> list[Finding]:
+def _impossible(
+    table: OpenTable, needs: Needs, column: str, count: int, total: int, ranges: str
+) -> list[Finding]:
     if not count:
         return []
+    used = column in {source.value for source in needs.sources(table.name)}
+    as_is = " (they are used as they are: the outermost bins take them up)" if used else ""
     message = (
-        f"{table.file}: {of(count, total)} values of {column} lie outside clifpy's ranges: {ranges}; "
-        "check unit and "
-        "source (they are used as they are: the outermost bins take them up)."
+        f"{table.file}: {of(count, total)} values of {column} lie outside clifpy's ranges: {ranges}; check "
+        f"unit and source{as_is}."
     )
     return [Finding("warning", table.name, column, "impossible_value", count, total, message)]
 
 
-def _by_category(table: OpenTable, column: str, code: str, unit: str | None) -> list[Finding]:
+def _by_category(table: OpenTable, needs: Needs, column: str, code: str, unit: str | None) -> list[Finding]:
     """First the extremes of each category, then a count for those that reach out of their range alone."""
     ranges = ranges_by_category(table.name, column)
     if unit is not None and not table.has(unit):
@@ -83,7 +87,7 @@ def _by_category(table: OpenTable, column: str, code: str, unit: str | None) -> 
         for row in counted.iter_rows(named=True)
     )
     count = int(counted["out"].sum())
-    return _impossible(table, column, count, int(found["n"].sum()), listed(worst))
+    return _impossible(table, needs, column, count, int(found["n"].sum()), listed(worst))
 
 
 def check_lab_units(table: OpenTable) -> list[Finding]:

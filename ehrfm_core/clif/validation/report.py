@@ -14,10 +14,10 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 class Finding:
     """One thing to know about a directory.
 
-    An `error` stops a study or makes it wrong, a `warning` loses or blurs part of it, an `info` is as it should
-    be and good to know. `check` is a short name for machines; `count` of `total` rows (or stays, or values) are
-    concerned, `total` being None where there is nothing to compare with. `message` is one sentence that names
-    file, table, column and count and the way out.
+    An `error` stops a study or makes it wrong, a `warning` loses or blurs part of it, an `info` is as it
+    should be and good to know. `check` is a short name for machines; `count` of `total` rows (or stays, or
+    values) are concerned, `total` being None where there is nothing to compare with. `message` is one
+    sentence that names file, table, column and count and the way out.
     """
 
     level: Level
@@ -33,8 +33,8 @@ class Finding:
 class TableSize:
     """A table that was found: its file or folder, rows and number of files.
 
-    `rows` is None where the table was not read: it cannot be, or CLIF has no such table. `used` tells whether a
-    study with this event map reads it.
+    `rows` is None where the table was not read: it cannot be, or CLIF has no such table. `used` tells
+    whether a study with this event map reads it.
     """
 
     table: str
@@ -62,8 +62,9 @@ class Survival:
 class Report:
     """The check of one directory.
 
-    `clif_version` is 2.1 or 3.0, whichever schema's categories the tables use as written, or None where nothing
-    tells them apart. `events` names the event map. Findings come errors first, then by table, column and check.
+    `clif_version` is 2.1 or 3.0, whichever schema's categories the tables use as written, or None where
+    nothing tells them apart. `events` names the event map. Findings come errors first, then by table,
+    column and check.
     """
 
     folder: str

@@ -32,8 +32,7 @@ MEASURED = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a schema: how it is read, in which versions it is required, and its categories as "
-    "written."""
+    """A column of a schema: its kind, the versions that require it, and its categories as written."""
 
     name: str
     kind: Kind

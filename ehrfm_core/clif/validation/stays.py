@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -21,9 +21,9 @@ TIME = TYPES["time"]
 class Stays:
     """The stays that events are checked against.
 
-    `frame` has one row a hospitalization_id, sorted: hospitalization_id, patient_id, admission, discharge, start,
-    end (UTC) and cohort (adult, at least 24 h). `patients` are the known ids of patients, None where the table
-    is not there.
+    `frame` has one row a hospitalization_id, sorted: hospitalization_id, patient_id, admission, discharge,
+    start, end (UTC) and cohort (adult, at least 24 h). `patients` are the known ids of patients, None where
+    the table is not there.
     """
 
     frame: pl.DataFrame
@@ -62,8 +62,16 @@ def read_stays(tables: dict[str, OpenTable], needs: Needs) -> Stays | None:
             level: Level = "error" if lost == people.height else "warning"
             findings.append(Finding(level, "patient", PATIENT, "null_id", lost, people.height, sentence))
         patients = people[PATIENT].drop_nulls().unique().sort()
-    stays = stays.rename({ADMISSION: "admission", DISCHARGE: "discharge"})
-    return Stays(_edges(stays, tables.get("vitals")), patients, tuple(findings))
+    frame = stays.select(
+        ID,
+        PATIENT,
+        pl.col(ADMISSION).alias("admission"),
+        pl.col(DISCHARGE).alias("discharge"),
+        pl.col(ADMISSION).alias("start"),
+        pl.col(DISCHARGE).alias("end"),
+        "cohort",
+    )
+    return Stays(frame, patients, tuple(findings))
 
 
 def _type(column: str) -> pl.DataType:
@@ -72,27 +80,24 @@ def _type(column: str) -> pl.DataType:
     return TIME if column in (ADMISSION, DISCHARGE) else TYPES["id"]
 
 
-def _edges(stays: pl.DataFrame, vitals: OpenTable | None) -> pl.DataFrame:
-    """Add start and end: the earlier of admission and first vital, the later of discharge and last vital."""
-    stays = stays.select(ID, PATIENT, "admission", "discharge", "cohort")
-    if vitals is None or not vitals.has(ID, "recorded_dttm"):
-        return stays.with_columns(start="admission", end="discharge")
+def add_edges(stays: Stays, vitals: OpenTable) -> Stays:
+    """The stays with start and end moved to the first and last vital near them, where these lie further "
+    "out."""
+    if not vitals.has(ID, "recorded_dttm"):
+        return stays
     edge = pl.duration(hours=EDGE_HOURS)
     near = pl.col("time").is_between(pl.col("admission") - edge, pl.col("discharge") + edge)
     charted = collect(
         vitals.frame.select(ID, pl.col("recorded_dttm").alias("time"))
-        .join(stays.lazy().select(ID, "admission", "discharge"), on=ID)
+        .join(stays.frame.lazy().select(ID, "admission", "discharge"), on=ID)
         .filter(near)
         .group_by(ID)
         .agg(pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
     )
-    return (
-        stays.join(charted, on=ID, how="left", maintain_order="left")
-        .with_columns(
-            start=pl.min_horizontal("admission", "first"), end=pl.max_horizontal("discharge", "last")
-        )
-        .drop("first", "last")
+    frame = stays.frame.join(charted, on=ID, how="left", maintain_order="left").with_columns(
+        start=pl.min_horizontal("start", "first"), end=pl.max_horizontal("end", "last")
     )
+    return replace(stays, frame=frame.drop("first", "last"))
 
 
 def _repeated(table: OpenTable, rows: pl.DataFrame, key: str) -> list[Finding]:
@@ -177,26 +182,15 @@ def _cohort(table: OpenTable, stays: pl.DataFrame, absent: list[str], null_ids: 
     children = int(stays["age_at_admission"].is_between(0, ADULT_YEARS, closed="left").sum())
     n = int(stays["cohort"].sum())
     told: list[tuple[str, str, int, str]] = [
-        (
-            DISCHARGE,
-            "short_stays",
-            short,
-            "last less than 24 h and are left out of the cohort, by its definition",
-        ),
-        (
-            AGE,
-            "children",
-            children,
-            "are of patients under 18 and are left out of the cohort, by its definition",
-        ),
+        (DISCHARGE, "short_stays", short, f"last less than 24 h ({DISCHARGE} − {ADMISSION})"),
+        (AGE, "children", children, f"are of patients under {ADULT_YEARS} ({AGE})"),
     ]
-    findings += [
-        Finding(
-            "info", table.name, column, check, count, total, f"{table.file}: {of(count, total)} stays {what}."
-        )
-        for column, check, count, what in told
-        if count
-    ]
+    for column, check, count, what in told:
+        if count:
+            message = (
+                f"{table.file}: {of(count, total)} stays {what} and are left out, as the cohort is defined."
+            )
+            findings.append(Finding("info", table.name, column, check, count, total, message))
     way = "" if n else f"; check {PATIENT}, {ADMISSION}, {DISCHARGE} and {AGE}"
     message = f"{table.file}: {of(n, total)} stays are of adults and last 24 h or more: the cohort{way}."
     level = "info" if n else "error"

@@ -13,8 +13,7 @@ from ehrfm_core.clif.validation.schemas import schema
 
 
 def missing_tables(folder: Path, files: Mapping[str, TableFiles], needs: Needs) -> list[Finding]:
-    """Tables in use that are not there: an error for those of the stays, else the table's events are "
-    "missing."""
+    """Tables that are not there: an error for those of the stays, else their events are missing."""
     findings = []
     for name in needs.tables:
         if name in files:
@@ -51,8 +50,8 @@ def unknown_tables(files: Mapping[str, TableFiles], needs: Needs) -> list[Findin
 def check_columns(table: OpenTable, needs: Needs, version: str | None) -> list[Finding]:
     """Columns that are not there, and tables without rows.
 
-    A missing column is an error where a study cannot do without it, else a warning: its events are missing, or
-    clifpy's schema alone requires it (one finding a table then, since nothing in a study hangs on it).
+    A missing column is an error where a study cannot do without it, else a warning: its events are missing,
+    or clifpy's schema alone requires it (one finding a table then, since nothing in a study hangs on it).
     """
     absent = [column for column in needs.needed(table.name) if column not in table.present]
     findings = [_missing(table, column, "error", "a study cannot do without it") for column in absent]

@@ -23,8 +23,8 @@ NEVER = pl.lit(value=False)
 def survive(table: OpenTable, needs: Needs, values: Mapping[str, Values], stays: Stays) -> Survival:
     """Rows of a table, those of a stay of the cohort, and those that become at least one event.
 
-    A row becomes an event where it has an id of the cohort, the time, the code and what the entry's filters ask
-    for, and lies between 24 h before the stay's start and its end.
+    A row becomes an event where it has an id of the cohort, the time, the code and what the entry's filters
+    ask for, and lies between 24 h before the stay's start and its end.
     """
     rows = table.frame.with_row_index("row")
     filled = _filled(table, needs)
@@ -33,7 +33,7 @@ def survive(table: OpenTable, needs: Needs, values: Mapping[str, Values], stays:
         sources = [source for source in needs.sources(table.name) if source.key == key]
         if not sources or not table.has(key):
             continue
-        # a patient has several stays, and a row belongs to the one between whose admission and discharge it lies
+        # of a patient's stays, a row belongs to the one between whose admission and discharge it lies
         edges = ("start", "end") if key == ID else ("admission", "discharge")
         cohort = stays.frame.lazy().filter("cohort")
         start, end = (
