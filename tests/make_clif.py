@@ -164,3 +164,49 @@ def change_after(tables: Tables, hours: float, *, seed: int) -> Tables:
         )
         changed[name] = table.drop("start", "late", "keep")
     return changed
+
+
+def make_all_tables(*, patients: int = 12, seed: int = 0) -> Tables:
+    """`make_tables` with every table and column that the map `all` reads; times of labs, doses with units."""
+    tables = make_tables(patients=patients, seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    stays = tables["hospitalization"]
+    tables["adt"] = tables["adt"].with_columns(
+        (pl.col("in_dttm") + pl.duration(hours=5)).alias("out_dttm"),
+    )
+    n = tables["labs"].height
+    tables["labs"] = tables["labs"].with_columns(
+        (pl.col("lab_result_dttm") - pl.duration(minutes=90)).alias("lab_order_dttm"),
+        (pl.col("lab_result_dttm") - pl.duration(minutes=40)).alias("lab_collect_dttm"),
+        pl.Series("lab_specimen_category", rng.choice(["blood/plasma/serum", "urine"], n)),
+        pl.Series("lab_order_category", rng.choice(["bmp", "cbc"], n)),
+    )
+    doses = tables["medication_admin_continuous"]
+    tables["medication_admin_continuous"] = doses.with_columns(
+        pl.Series("med_dose_unit", rng.choice(["mcg/min", "mcg/kg/min"], doses.height, p=[0.8, 0.2])),
+        pl.Series("mar_action_category", rng.choice(["start", "dose_change", "stop"], doses.height)),
+    )
+    tables["medication_admin_intermittent"] = tables["medication_admin_continuous"].with_columns(
+        pl.lit("mg").alias("med_dose_unit"),
+        pl.Series("mar_action_category", rng.choice(["given", "not_given", "bolus"], doses.height)),
+    )
+    support = tables["respiratory_support"]
+    n = support.height
+    settings = ("fio2_set", "lpm_set", "peep_set", "resp_rate_set", "resp_rate_obs", "minute_vent_obs")
+    tables["respiratory_support"] = support.with_columns(
+        pl.Series("tracheostomy", rng.integers(0, 2, n)),
+        *(pl.Series(name, rng.uniform(0.2, 30, n).round(2)).replace(0, None) for name in settings),
+    )
+    tables["crrt_therapy"] = support.select(
+        ID,
+        "recorded_dttm",
+        pl.Series("crrt_mode_category", rng.choice(["cvvh", "cvvhdf", None], n)),
+        pl.Series("blood_flow_rate", rng.integers(100, 300, n).astype(float)),
+        pl.Series("ultrafiltration_out", rng.uniform(0, 300, n).round(1)),
+    )
+    tables["code_status"] = stays.select(
+        "patient_id",
+        (pl.col("admission_dttm") + pl.duration(hours=30)).alias("start_dttm"),
+        pl.Series("code_status_category", rng.choice(["Full", "DNR/DNI"], stays.height)),
+    )
+    return tables

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.event_map import EventMap
@@ -32,7 +31,7 @@ from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import family
-from ehrfm_core.tokens.window import to_arrow
+from ehrfm_core.tokens.window import to_series
 from train.progress import say
 from train.stages import run_stage
 
@@ -135,14 +134,14 @@ def _write_site(
     lengths = np.zeros((len(settings.windows), stays.height), dtype=np.int64)
     ids = stays[ID]
 
-    def tables() -> Iterator[pa.Table]:
+    def frames() -> Iterator[pl.DataFrame]:
         for block in build_timelines(site, tokenizer, kinds):
             counts.add(block)
             for row, hours in enumerate(settings.windows):
                 lengths[row, block.first : block.last] = n_in_window(block, tokenizer, hours)
-            yield _table(ids, block)
+            yield _frame(ids, block)
 
-    write_parts(folder / site_file(name, "timelines"), tables(), SITE_FILES["timelines"])
+    write_parts(folder / site_file(name, "timelines"), frames(), SITE_FILES["timelines"])
     stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.max_tokens)))
     write_table(folder / site_file(name, "stays"), stays.select(*SITE_FILES["stays"]), SITE_FILES["stays"])
     windows = pl.concat(
@@ -168,9 +167,14 @@ def _write_site(
     return summary, site.notes + _token_notes(summary, settings), trained
 
 
-def _table(ids: pl.Series, block: Block) -> pa.Table:
-    own = ids[block.first : block.last].to_arrow()
-    return pa.table({ID: own, "tokens": to_arrow(block.tokens), "minutes": to_arrow(block.minutes)})
+def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            ID: ids[block.first : block.last],
+            "tokens": to_series(block.tokens),
+            "minutes": to_series(block.minutes),
+        }
+    )
 
 
 def _parts(directory: ClifDirectory | MedsDirectory) -> dict[str, tuple[Path, ...]]:

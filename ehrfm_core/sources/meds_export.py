@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
@@ -79,6 +81,15 @@ def export_meds(study: Study, target: Path) -> int:
 
 def _write(path: Path, frame: pl.DataFrame) -> None:
     with replacing(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd")
+        # MEDS wants plain strings and lists, not the large ones of polars
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        fields = [field.with_type(_small(field.type)) for field in table.schema]
+        pq.write_table(table.cast(pa.schema(fields)), temporary, compression="zstd")
+
+
+def _small(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(kind):
+        return pa.string()
+    return pa.list_(pa.string()) if pa.types.is_large_list(kind) else kind
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
+from polars.io.plugins import register_io_source
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.layout import Schema
+
+ROWS_AT_A_TIME = 4096  # of a table written piece by piece
 
 
 @contextmanager
@@ -64,16 +65,16 @@ def write_table(path: Path, frame: pl.DataFrame, schema: Schema) -> None:
         frame.write_parquet(temporary, compression="zstd")
 
 
-def write_parts(path: Path, tables: Iterable[pa.Table], schema: Schema) -> None:
-    """Write Arrow tables one after another into one parquet file, a row group each; their columns are `schema`'s."""
-    with replacing(path) as temporary, ExitStack() as stack:
-        writer: pq.ParquetWriter | None = None
-        for table in tables:
-            assert dict(pl.from_arrow(table.slice(0, 0)).schema) == schema, f"{path.name}: {table.schema}"
-            if writer is None:
-                writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
-            writer.write_table(table)
-        assert writer is not None, f"{path.name}: nothing to write"
+def write_parts(path: Path, frames: Iterable[pl.DataFrame], schema: Schema) -> None:
+    """Write frames one after another into one parquet file; a few thousand rows are held at a time."""
+
+    def source(columns: list[str] | None, *_: Any) -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            yield frame if columns is None else frame.select(columns)
+
+    with replacing(path) as temporary:
+        lazy = register_io_source(source, schema=pl.Schema(schema), validate_schema=True)
+        lazy.sink_parquet(temporary, compression="zstd", row_group_size=ROWS_AT_A_TIME, maintain_order=True)
 
 
 def sha256(path: Path) -> str:

@@ -52,11 +52,8 @@ def to_ragged(column: pl.Series, dtype: type) -> Ragged:
     return Ragged.from_lengths(values.astype(dtype), lengths)
 
 
-def to_arrow(lists: Ragged) -> pa.Array:
-    """Flat arrays as an Arrow list array, without copying them."""
-    return pa.LargeListArray.from_arrays(pa.array(lists.offsets), pa.array(lists.values))
-
-
 def to_series(lists: Ragged) -> pl.Series:
-    """Flat arrays as a list column."""
-    return pl.Series(pl.from_arrow(to_arrow(lists)))
+    """Flat arrays as a list column, without copying them."""
+    return pl.Series(
+        pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(lists.offsets), pa.array(lists.values)))
+    )

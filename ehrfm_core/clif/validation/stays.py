@@ -81,8 +81,7 @@ def _type(column: str) -> pl.DataType:
 
 
 def add_edges(stays: Stays, vitals: OpenTable) -> Stays:
-    """The stays with start and end moved to the first and last vital near them, where these lie further "
-    "out."""
+    """The stays with start and end moved out to their first and last vital, if within 24 h of the stay."""
     if not vitals.has(ID, "recorded_dttm"):
         return stays
     edge = pl.duration(hours=EDGE_HOURS)
