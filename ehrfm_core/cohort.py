@@ -19,8 +19,8 @@ EDGE_HOURS = 24  # charting this long before admission or after discharge still 
 HOUR = 3_600_000_000  # µs
 SPLITS = ("train", "tuning", "test")
 
-# How demographic categories are shown, by CLIF 3.0's spelling: sites that write them in different case speak of
-# the same thing
+# How demographic categories are shown, by CLIF 3.0's spelling: sites that write them in different case
+# speak of the same thing
 SPELLING = {
     name.lower().replace(" ", "_").replace("-", "_"): name
     for name in (
@@ -48,8 +48,8 @@ TARGET_SPLIT = SplitFractions(0.05, 0.05, 0.9)
 class Watch:
     """What the pass over the tables sees of each stay of the cohort (n stays), in µs since admission.
 
-    `first` and `last` vital within a day of the stay; `seen[name]`: whether a table that tells an outcome has any row
-    of the stay; `hits[name]`: stays and times of rows that are the outcome.
+    `first` and `last` vital within a day of the stay; `seen[name]`: whether a table that tells an outcome
+    has any row of the stay; `hits[name]`: stays and times of rows that are the outcome.
     """
 
     length: np.ndarray  # discharge − admission
@@ -86,9 +86,9 @@ def read_hospitalizations(
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Stays of adults that last at least the window, every known id, and notes on what was left out.
 
-    Stays, sorted by id: hospitalization_id, patient_id, admission and discharge_time (UTC), age (years), sex, race,
-    ethnicity, discharge, los_hours, and `static_x` for each static family x of the map, in CLIF 3.0's
-    spelling. Raises UserError on repeated ids and where no stay is left.
+    Stays, sorted by id: hospitalization_id, patient_id, admission and discharge_time (UTC), age (years),
+    sex, race, ethnicity, discharge, los_hours, and `static_x` for each static family x of the map, in CLIF
+    3.0's spelling. Raises UserError on repeated ids and where no stay is left.
     """
     stays = _hospitalizations(directory, event_map)
     patients = _patients(directory, event_map)
@@ -99,8 +99,8 @@ def read_hospitalizations(
     if patients.height and not stays["patient_id"].is_in(patients["patient_id"].implode()).any():
         theirs, ours = patients["patient_id"][0], stays["patient_id"].drop_nulls().first()
         raise UserError(
-            f"{directory.path('patient')}: none of {patients.height} values of 'patient_id' is in {path.name} "
-            f"({theirs!r} here, {ours!r} there); use one form."
+            f"{directory.path('patient')}: none of {patients.height} values of 'patient_id' is in "
+            f"{path.name} ({theirs!r} here, {ours!r} there); use one form."
         )
     stays = stays.join(patients, on="patient_id", how="left")
     hours = (pl.col("discharge_time") - pl.col("admission")).dt.total_microseconds() / HOUR
@@ -122,11 +122,12 @@ def leave_out(
     stays = stays.filter(whole & (pl.col("los_hours") >= window_hours) & adult).sort(ID)
     if stays.is_empty():
         raise UserError(
-            f"{path}: none of {read} stays is of an adult and lasts {window_hours:g} h or more; check patients, "
-            "ages, admissions and discharges."
+            f"{path}: none of {read} stays is of an adult and lasts {window_hours:g} h or more; check "
+            "patients, ages, admissions and discharges."
         )
     notes = [
-        f"{stays.height} of {read} stays are of adults and last {window_hours:g} h or more; the others are left out."
+        f"{stays.height} of {read} stays are of adults and last {window_hours:g} h or more; the others are "
+        "left out."
     ]
     if broken:
         notes.append(
@@ -139,10 +140,11 @@ def leave_out(
 def finish_stays(stays: pl.DataFrame, watch: Watch, *, window_hours: float = WINDOW_HOURS) -> pl.DataFrame:
     """Add start and end (UTC), death, long_los, icu, imv, icu_24h and imv_24h to the stays.
 
-    Start is the earlier of admission and first vital, end the later of discharge and last vital, as in the paper;
-    vitals more than 24 h outside the stay are taken for mistakes. The length of stay is discharge − admission.
-    icu and imv are null where the site has no row that could tell; so is icu in a stay without any row in adt, since
-    every stay is somewhere. icu_24h and imv_24h tell of the window, whatever its length.
+    Start is the earlier of admission and first vital, end the later of discharge and last vital, as in the
+    paper; vitals more than 24 h outside the stay are taken for mistakes. The length of stay is discharge −
+    admission. icu and imv are null where the site has no row that could tell; so is icu in a stay without
+    any row in adt, since every stay is somewhere. icu_24h and imv_24h tell of the window, whatever its
+    length.
     """
     start, end = edges(watch)
     stays = stays.with_columns(
@@ -207,8 +209,8 @@ def _hospitalizations(directory: ClifDirectory, event_map: EventMap) -> pl.DataF
     repeated = frame.height - frame[ID].n_unique()
     if repeated:
         raise UserError(
-            f"{directory.path('hospitalization')}: {repeated} hospitalization_id stand on rows that differ; keep "
-            "one row a stay."
+            f"{directory.path('hospitalization')}: {repeated} hospitalization_id stand on rows that differ; "
+            "keep one row a stay."
         )
     return frame
 
@@ -230,7 +232,8 @@ def _patients(directory: ClifDirectory, event_map: EventMap) -> pl.DataFrame:
     repeated = frame.height - frame["patient_id"].n_unique()
     if repeated:
         raise UserError(
-            f"{directory.path('patient')}: {repeated} patient_id stand on rows that differ; keep one row a patient."
+            f"{directory.path('patient')}: {repeated} patient_id stand on rows that differ; keep one row a "
+            "patient."
         )
     return frame
 

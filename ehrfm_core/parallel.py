@@ -14,7 +14,9 @@ MOST_WORKERS = 4  # each holds a piece of work in memory
 
 
 def in_order(function: Callable[[A], B], pieces: Iterable[A]) -> Iterator[B]:
-    """`map` on threads, for functions that spend their time in NumPy or polars; at most one result waits a worker.
+    """`map` on threads, for functions that spend their time in NumPy or polars.
+
+    At most one result a worker waits to be taken.
 
     >>> list(in_order(lambda x: x * x, range(5)))
     [0, 1, 4, 9, 16]

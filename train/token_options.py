@@ -33,7 +33,8 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
         nargs="+",
         type=window_hours,
         metavar="HOURS",
-        help="what the model sees of a stay (24), then further windows to keep beside it; `all` is the whole stay",
+        help="what the model sees of a stay (24), then further windows to count beside it; `all` is the "
+        "whole stay",
     )
     group.add_argument("--max-tokens", type=int, metavar="N", help="longest window in tokens (1024)")
     group.add_argument(
@@ -46,7 +47,8 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
         "--meds-map",
         type=Path,
         metavar="FILE",
-        help="for sites in MEDS: which codes are admission, discharge, death … (ehrfm_core/clif/maps/meds.yaml)",
+        help="for sites in MEDS: which codes are admission, discharge, death … (as in "
+        "ehrfm_core/clif/maps/meds.yaml)",
     )
 
 

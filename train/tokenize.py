@@ -91,8 +91,8 @@ def _work(
         result.summary["sites"][name] = summary
         result.notes += [f"{name}: {note}" for note in notes]
         say(
-            f"  {name}: {summary['n_events']:,} events, on average {summary['mean_tokens']:g} tokens a stay in the "
-            f"first {settings.window_hours:g} h"
+            f"  {name}: {summary['n_events']:,} events, on average {summary['mean_tokens']:g} tokens a stay "
+            f"in the first {settings.window_hours:g} h"
         )
     write_json(folder / TOKENIZER, tokenizer.to_json())
     result.summary["vocabulary_size"] = len(tokenizer.vocabulary)
@@ -248,7 +248,7 @@ def _summary(
 
 def _families(counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds, n_stays: int) -> dict[str, float]:
     """Mean number of tokens a stay in the window by family, most first; values count for their category."""
-    means = {name: 1.0 for name in (*tokenizer.prefix, "special")}
+    means = dict.fromkeys((*tokenizer.prefix, "special"), 1.0)
     for kind in np.flatnonzero(counts.kinds_window):
         name = family(kinds.codes[kinds.code[kind]]) if kinds.known[kind] else "special"
         means[name] = means.get(name, 0.0) + counts.kinds_window[kind] * kinds.lengths[kind] / n_stays
@@ -267,8 +267,8 @@ def _token_notes(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
         if window["truncated_stays"]:
             hours = "whole stay" if window["hours"] is None else f"first {window['hours']:g} h"
             notes.append(
-                f"{window['truncated_stays']} stays have more than {settings.max_tokens} tokens in the {hours}; "
-                "theirs end in TRUNC."
+                f"{window['truncated_stays']} stays have more than {settings.max_tokens} tokens in the "
+                f"{hours}; theirs end in TRUNC."
             )
     if summary["unknown_events"]:
         share = summary["unknown_events"] / summary["n_events"]

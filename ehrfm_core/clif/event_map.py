@@ -1,7 +1,7 @@
 """The map from CLIF tables to events: which table, which column is the code, value and time, and which rows.
 
-A map is a YAML file of data, never of code; the two that ship are `maps/paper.yaml` (the tables of the paper) and
-`maps/all.yaml` (every CLIF 2.1 table that carries events). `maps/all.yaml` explains every key.
+A map is a YAML file of data, never of code; the two that ship are `maps/paper.yaml` (the tables of the
+paper) and `maps/all.yaml` (every CLIF 2.1 table that carries events). `maps/all.yaml` explains every key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ehrfm_core.clif.columns import LOADER
 from ehrfm_core.errors import UserError
 
 MAPS = Path(__file__).parent / "maps"
@@ -39,11 +40,12 @@ class Filter:
 class EventSource:
     """How columns of a CLIF table become events.
 
-    The token is `family/code`, where the code stands in the column `code` or is the constant `name`. `times` are
-    tried in order, the first that the table fills is used. `value` is a numeric column, `unit` the column of its
-    unit, `answer` a categorical column used where the value is null. `detail` columns are added to the code in
-    fine granularity. `key` is the id of the rows: hospitalization_id, or patient_id for rows that belong to
-    whichever stay they fall into. `often_empty` sources have no code in many rows, which is nothing to tell.
+    The token is `family/code`, where the code stands in the column `code` or is the constant `name`.
+    `times` are tried in order, the first that the table fills is used. `value` is a numeric column, `unit`
+    the column of its unit, `answer` a categorical column used where the value is null. `detail` columns are
+    added to the code in fine granularity. `key` is the id of the rows: hospitalization_id, or patient_id
+    for rows that belong to whichever stay they fall into. `often_empty` sources have no code in many rows,
+    which is nothing to tell.
     """
 
     table: str
@@ -89,8 +91,8 @@ class StaticField:
 class EventMap:
     """A map: its sources in the order of events that share a second, and the static tokens around them.
 
-    `prefix` names the static families before the first event, in order, with `age` among them; `suffix` the one
-    that tells how the stay ended.
+    `prefix` names the static families before the first event, in order, with `age` among them; `suffix` the
+    one that tells how the stay ended.
     """
 
     name: str
@@ -115,13 +117,12 @@ class EventMap:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> EventMap:
         """Read what `to_json` wrote."""
-        sources = [
-            EventSource(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in source.items() if k != "where"},
-                where=tuple(Filter(**f) for f in source.get("where", ())),
+        sources = []
+        for source in value["sources"]:
+            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in source.items()}
+            sources.append(
+                EventSource(**plain | {"where": tuple(Filter(**f) for f in source.get("where", ()))})
             )
-            for source in value["sources"]
-        ]
         prefix, suffix = (tuple(StaticField(**item) for item in value[key]) for key in ("prefix", "suffix"))
         return cls(value["name"], tuple(sources), prefix, suffix)
 
@@ -137,7 +138,7 @@ def load_map(name: str) -> EventMap:
     """
     path = MAPS / f"{name}.yaml" if name in SHIPPED else Path(name)
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise UserError(
@@ -234,8 +235,10 @@ def _texts(where: str, key: str, value: Any) -> list[str]:
 def _filters(where: str, value: Any) -> tuple[Filter, ...]:
     entries = [value] if isinstance(value, dict) else value
     filters = []
-    for entry in entries if isinstance(entries, list) else [None]:
-        kinds = [key for key in entry if key != "column"] if isinstance(entry, dict) else []
+    for entry in entries if isinstance(entries, list) else [{}]:
+        if not isinstance(entry, dict):
+            entry = {}
+        kinds = [key for key in entry if key != "column"]
         if len(kinds) != 1 or kinds[0] not in FILTERS or not isinstance(entry.get("column"), str):
             raise UserError(f"{where}: a filter is `column` and one of {', '.join(FILTERS)}.")
         kind, operand = kinds[0], entry[kinds[0]]

@@ -20,7 +20,7 @@ SEPARATOR = "\x1f"  # between the columns that make up one code; no hospital's t
 MOST_CODES = 100_000  # distinct codes of one source; more is no category but free text
 # in place of a stay: one that the cohort leaves out; one that nobody knows; no id
 OUTSIDE, NOBODY, NO_ID = 2**32 - 1, 2**32 - 2, 2**32 - 3
-NO_CATEGORY, NO_TIME = 2**32 - 1, -(2**63)
+NO_TIME, NOT_MET = -(2**63), -(2**62)
 Batch = dict[str, np.ndarray]
 
 
@@ -38,39 +38,35 @@ class Counts:
 class Lookup:
     """Turns the physical numbers of a categorical column into integers, each category resolved once.
 
-    `resolve` gets the texts of categories not met before and gives an integer for each; `empty` is that of null.
+    `resolve` gets the texts of categories not met before and gives an integer for each; `empty` is that of
+    null.
     """
 
     def __init__(self, resolve: Callable[[list[str]], list[int]], *, empty: int) -> None:
         self._resolve, self._empty = resolve, empty
         self._known = np.empty(0, dtype=np.int64)
-        self._met = np.empty(0, dtype=bool)
 
     def __call__(self, column: pl.Series) -> np.ndarray:
         """Integers of a categorical column (n)."""
-        physical = column.to_physical().fill_null(NO_CATEGORY).to_numpy()
-        filled = physical != NO_CATEGORY
-        every = filled.all()
-        own = physical if every else physical[filled]
-        if len(own):
-            self._grow(int(own.max()) + 1)
-            fresh = own[~self._met[own]]
-            if len(fresh):
-                numbers = np.unique(fresh)
-                rows = [int(np.argmax(physical == n)) for n in numbers]
-                self._known[numbers] = self._resolve(column.gather(rows).cast(pl.String).to_list())
-                self._met[numbers] = True
-        if every:
-            return self._known[own]
-        result = np.full(len(physical), self._empty, dtype=np.int64)
-        result[filled] = self._known[own]
+        physical = column.to_physical()
+        if physical.null_count():
+            result = np.full(len(column), self._empty, dtype=np.int64)
+            filled = physical.is_not_null().to_numpy()
+            result[filled] = self(column.drop_nulls())
+            return result
+        numbers = physical.to_numpy()
+        if not len(numbers):
+            return np.empty(0, dtype=np.int64)
+        if int(numbers.max()) >= len(self._known):
+            more = np.full(int(numbers.max()) + 1 - len(self._known), NOT_MET)
+            self._known = np.concatenate([self._known, more])
+        result = self._known[numbers]
+        if result.min() == NOT_MET:
+            fresh = np.unique(numbers[result == NOT_MET])
+            rows = [int(np.argmax(numbers == number)) for number in fresh]
+            self._known[fresh] = self._resolve(column.gather(rows).cast(pl.String).to_list())
+            result = self._known[numbers]
         return result
-
-    def _grow(self, size: int) -> None:
-        more = size - len(self._known)
-        if more > 0:
-            self._known = np.concatenate([self._known, np.zeros(more, dtype=np.int64)])
-            self._met = np.concatenate([self._met, np.zeros(more, dtype=bool)])
 
 
 class Source:
@@ -151,36 +147,45 @@ class Source:
         if self.spec.code is None and value is not None:
             # an empty cell is no event; where numbers are written as text, NaN is text that is no number
             keep &= ~np.isnan(value) | (self._text & batch[str(self.value)].is_not_null().to_numpy())
-        self.counts.no_time += int((keep & (micros == NO_TIME)).sum())
-        self.counts.no_code += int((keep & (item < 0)).sum())
-        keep &= (micros != NO_TIME) & (item >= 0)
-        rows = np.flatnonzero(keep)
-        item, micros, stay = item[rows], micros[rows], arrays["stay"][rows]
+        timed, coded = micros != NO_TIME, item >= 0
+        if not timed.all():
+            self.counts.no_time += int((keep & ~timed).sum())
+            keep &= timed
+        if not coded.all():
+            self.counts.no_code += int((keep & ~coded).sum())
+            keep &= coded
+        stay = arrays["stay"]
+        rows = None
+        if not keep.all():
+            rows = np.flatnonzero(keep)
+            item, micros, stay = item[rows], micros[rows], stay[rows]
         if value is not None:
-            value = self._checked(value[rows], batch, rows, item)
+            value = self._checked(value if rows is None else value[rows], batch, rows, item)
         early = -2 * DAY if self.spec.key == ID else -DAY
         late = DAY if self.spec.key == ID else 0
         near = (micros >= early) & (micros <= length[stay] + late)
+        self.counts.taken += len(stay)
         if not near.all():
             stay, item, micros = stay[near], item[near], micros[near]
             value = None if value is None else value[near]
-        self.counts.taken += len(rows)
         self.store.add(stay, item, micros, value)
 
     def _constant(self) -> int:
         return self.store.place(Item(self.rank, f"{self.spec.family}/{self.spec.name}"))
 
     def _checked(
-        self, value: np.ndarray, batch: pl.DataFrame, rows: np.ndarray, item: np.ndarray
+        self, value: np.ndarray, batch: pl.DataFrame, rows: np.ndarray | None, item: np.ndarray
     ) -> np.ndarray:
         """Values that are numbers, in their base unit; the others counted and made NaN."""
         bad = ~np.isfinite(value)
         if bad.any() and self.value:
             column = batch[self.value]
             if column.null_count():
-                bad &= column.is_not_null().to_numpy()[rows]
-            self._count(self.counts.not_numbers, item[bad])
-            value = np.where(np.isfinite(value), value, np.nan)
+                there = column.is_not_null().to_numpy()
+                bad &= there if rows is None else there[rows]
+            if bad.any():
+                self._count(self.counts.not_numbers, item[bad])
+                value = np.where(np.isfinite(value), value, np.nan)
         if self.unit:
             factor = self._factors[item]
             lost = np.isnan(factor) & ~np.isnan(value)
@@ -206,8 +211,8 @@ class Source:
         self._n_codes += len(texts)
         if self._n_codes > MOST_CODES:
             raise UserError(
-                f"{self.path}: column {self.spec.code!r} has more than {MOST_CODES:,} distinct texts; that is no "
-                "category. Name another column as `code` in the event map."
+                f"{self.path}: column {self.spec.code!r} has more than {MOST_CODES:,} distinct texts; that "
+                "is no category. Name another column as `code` in the event map."
             )
         parts = [text.split(SEPARATOR) for text in texts] if self._joined else [[text] for text in texts]
         code = _cleaned([p[0] for p in parts], self.spec.table, self.spec.code or "")
@@ -368,7 +373,7 @@ def notes_of(sources: list[Source]) -> list[str]:
         if counts.odd_units:
             worst = ", ".join(f"{unit} {n:,}" for unit, n in counts.odd_units.most_common(3))
             notes.append(
-                f"{table}: {counts.odd_units.total():,} values have a unit that cannot be converted ({worst}); "
-                "their events have no value."
+                f"{table}: {counts.odd_units.total():,} values have a unit that cannot be converted "
+                f"({worst}); their events have no value."
             )
     return list(dict.fromkeys(notes))

@@ -25,9 +25,9 @@ class TableFiles:
 def find_tables(folder: Path) -> dict[str, TableFiles]:
     """The tables of a CLIF directory by name; the case of file names does not matter.
 
-    A table `labs` is `clif_labs.parquet`, `clif_labs.csv`, `clif_labs.csv.gz`, or a folder of such parts called
-    `clif_labs` or `clif_labs.parquet`. Raises UserError where the folder is missing, a table lies there twice,
-    or a folder of parts is empty or mixed.
+    A table `labs` is `clif_labs.parquet`, `clif_labs.csv`, `clif_labs.csv.gz`, or a folder of such parts
+    called `clif_labs` or `clif_labs.parquet`. Raises UserError where the folder is missing, a table lies
+    there twice, or a folder of parts is empty or mixed.
     """
     if not folder.is_dir():
         raise UserError(

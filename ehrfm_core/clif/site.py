@@ -39,9 +39,9 @@ CSV_BYTES_A_ROW = 60
 class Site:
     """A site that has been read.
 
-    `stays`: the cohort, sorted by id (columns of `cohort.finish_stays`); `store`: its events, numbered by row of
-    `stays`; `start` and `end`: edges of each stay in µs since admission (n); `not_numbers`: values by code that were
-    NaN, infinite or text.
+    `stays`: the cohort, sorted by id (columns of `cohort.finish_stays`); `store`: its events, numbered by
+    row of `stays`; `start` and `end`: edges of each stay in µs since admission (n); `not_numbers`: values
+    by code that were NaN, infinite or text.
     """
 
     stays: pl.DataFrame
@@ -138,13 +138,13 @@ def _refuse_strangers(directory: ClifDirectory, table: str, key: str, rows: int,
     theirs = directory.scan(table, others=(key,)).drop_nulls().head(1).collect().item()
     raise UserError(
         f"{directory.path(table)}: none of {rows} values of {key!r} is in "
-        f"{directory.path('hospitalization').name} ({theirs!r} here, {ids[key].drop_nulls().first()!r} there); use "
-        "one form."
+        f"{directory.path('hospitalization').name} ({theirs!r} here, {ids[key].drop_nulls().first()!r} "
+        "there); use one form."
     )
 
 
 def _expected(directory: ClifDirectory, event_map: EventMap) -> int:
-    """About how many events are to come: rows of each source's table, guessed from its size where it is csv."""
+    """About how many events are to come: rows of each source's table, guessed from its size if it is csv."""
     rows = {}
     for table in event_map.tables:
         parts = directory.tables[table].parts if table in directory else ()

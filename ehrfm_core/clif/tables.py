@@ -108,8 +108,8 @@ def open_directory(folder: Path, event_map: EventMap) -> ClifDirectory:
     for table in NEEDED:
         if table not in found:
             raise UserError(
-                f"{folder} holds no clif_{table}.parquet (or .csv, .csv.gz, or folder of parts): a CLIF directory "
-                f"needs at least {' and '.join(f'clif_{name}' for name in NEEDED)}."
+                f"{folder} holds no clif_{table}.parquet (or .csv, .csv.gz, or folder of parts): a CLIF "
+                f"directory needs at least {' and '.join(f'clif_{name}' for name in NEEDED)}."
             )
     read = dict.fromkeys((*NEEDED, *WATCHED, *event_map.tables))
     tables = {name: found[name] for name in read if name in found}
@@ -167,8 +167,8 @@ def _check_times(directory: ClifDirectory, table: str, times: Sequence[str]) -> 
         filled, times_read = counts[1][column].item(), counts[0][f"{column}_time"].item()
         if filled and not times_read:
             raise UserError(
-                f"{directory.path(table)}: none of {filled} texts in column {column!r} is a time with its zone, "
-                "such as 2024-01-31T08:00:00-06:00; write times with their offset."
+                f"{directory.path(table)}: none of {filled} texts in column {column!r} is a time with its "
+                "zone, such as 2024-01-31T08:00:00-06:00; write times with their offset."
             )
 
 

@@ -12,8 +12,8 @@ from functools import cache
 def base_unit(unit: str) -> tuple[float, str] | None:
     """Factor and base unit of a dose unit, or None where clifpy does not know it.
 
-    Mass becomes mcg, volume ml, units u; a rate is per minute; a weight stays /kg (per pound becomes per kilogram).
-    No patient's weight is needed.
+    Mass becomes mcg, volume ml, units u; a rate is per minute; a weight stays /kg (per pound becomes per
+    kilogram). No patient's weight is needed.
 
     >>> base_unit("mg/hour")
     (16.666666666666668, 'mcg/min')

@@ -1,12 +1,13 @@
 """A MEDS dataset as a site: stays from admission and discharge codes, every other code an event.
 
-MEDS (Medical Event Data Standard, https://github.com/Medical-Event-Data-Standard/meds) holds one row an event in
-`data/**/*.parquet`: subject_id, time (without a zone, taken as UTC), code, numeric_value.
+MEDS (Medical Event Data Standard, https://github.com/Medical-Event-Data-Standard/meds) holds one row an
+event in `data/**/*.parquet`: subject_id, time (without a zone, taken as UTC), code, numeric_value.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,13 @@ def _roles(path: Path) -> dict[str, tuple[str, ...]]:
     try:
         value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not a readable YAML file ({' '.join(str(error).split())[:120]}).") from None
+        raise UserError(
+            f"{path} is not a readable YAML file ({' '.join(str(error).split())[:120]})."
+        ) from None
     if not isinstance(value, dict) or set(value) != {"format", *ROLES} or value["format"] != 1:
-        raise UserError(f"{path}: a MEDS map holds `format: 1` and a list of codes for each of {', '.join(ROLES)}.")
+        raise UserError(
+            f"{path}: a MEDS map holds `format: 1` and a list of codes for each of {', '.join(ROLES)}."
+        )
     for role in ROLES:
         codes = value[role]
         if not isinstance(codes, list) or not all(isinstance(code, str) and code for code in codes):
@@ -119,10 +124,10 @@ def _roles(path: Path) -> dict[str, tuple[str, ...]]:
 def read_meds(directory: MedsDirectory, event_map: EventMap, scratch: Path, *, window_hours: float) -> Site:
     """Read the cohort and the events of a MEDS dataset.
 
-    A stay lasts from an admission to the subject's next discharge, before its next admission; its id is the subject's
-    and a number. It ended in death where the subject died in it or within 24 h after. Age is in years of 365.25
-    days. An event belongs to the first stay that has not ended yet, at most 24 h before its admission.
-    Raises UserError where no stay is found or none is left.
+    A stay lasts from an admission to the subject's next discharge, before its next admission; its id is the
+    subject's and a number. It ended in death where the subject died in it or within 24 h after. Age is in
+    years of 365.25 days. An event belongs to the first stay that has not ended yet, at most 24 h before its
+    admission. Raises UserError where no stay is found or none is left.
     """
     stays, notes = _stays(directory, event_map, window_hours)
     length = (stays["discharge_time"] - stays["admission"]).dt.total_microseconds().to_numpy()
@@ -142,7 +147,9 @@ def read_meds(directory: MedsDirectory, event_map: EventMap, scratch: Path, *, w
     return Site(stays, store, start, end, notes, dict(not_numbers))
 
 
-def _stays(directory: MedsDirectory, event_map: EventMap, window_hours: float) -> tuple[pl.DataFrame, list[str]]:
+def _stays(
+    directory: MedsDirectory, event_map: EventMap, window_hours: float
+) -> tuple[pl.DataFrame, list[str]]:
     roles = [directory.of_role(role).alias(role) for role in DESCRIBES]
     told = directory.scan().with_columns(roles).filter(pl.any_horizontal(DESCRIBES)).collect()
     rest = category(pl.col("code").str.splitn("//", 2).struct.field("field_1"))
@@ -153,8 +160,8 @@ def _stays(directory: MedsDirectory, event_map: EventMap, window_hours: float) -
     if admissions.is_empty() or discharges.is_empty():
         role = "admission" if admissions.is_empty() else "discharge"
         raise UserError(
-            f"{directory.folder}: no row has a code of the role {role} ({', '.join(directory.roles[role])}); name "
-            "its codes in a map of your own (--meds-map)."
+            f"{directory.folder}: no row has a code of the role {role} ({', '.join(directory.roles[role])}); "
+            "name its codes in a map of your own (--meds-map)."
         )
     stays = admissions.sort("subject", "time").select(
         "subject",
@@ -172,14 +179,17 @@ def _stays(directory: MedsDirectory, event_map: EventMap, window_hours: float) -
         check_sortedness=False,
     )
     read = stays.height
-    stays = stays.filter(pl.col("to").is_not_null() & (pl.col("to") <= pl.col("next").fill_null(pl.col("to"))))
+    stays = stays.filter(
+        pl.col("to").is_not_null() & (pl.col("to") <= pl.col("next").fill_null(pl.col("to")))
+    )
     whole = stays.height
     for role in ("birth", "death"):
         first = told.filter(role).group_by("subject").agg(pl.col("time").min().alias(role))
         stays = stays.join(first, on="subject", how="left")
     for role in ("sex", "race", "ethnicity"):
-        first = told.filter(role).sort("time", "code", nulls_last=False).group_by("subject", maintain_order=True)
-        stays = stays.join(first.agg(pl.col("rest").first().alias(role)), on="subject", how="left")
+        ordered = told.filter(role).sort("time", "code", nulls_last=False)
+        first = ordered.group_by("subject", maintain_order=True).agg(pl.col("rest").first().alias(role))
+        stays = stays.join(first, on="subject", how="left")
     died = (pl.col("death") >= pl.col("from")) & (pl.col("death") <= pl.col("to") + EDGE_HOURS * HOUR)
     shown = SPELLING | SEXES
     stays = stays.select(
@@ -188,7 +198,10 @@ def _stays(directory: MedsDirectory, event_map: EventMap, window_hours: float) -
         pl.col("from").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("admission"),
         pl.col("to").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("discharge_time"),
         ((pl.col("from") - pl.col("birth")) / HOUR / YEAR).alias("age"),
-        pl.when(died.fill_null(value=False)).then(pl.lit("expired")).otherwise(pl.col("place")).alias("discharge"),
+        pl.when(died.fill_null(value=False))
+        .then(pl.lit("expired"))
+        .otherwise(pl.col("place"))
+        .alias("discharge"),
         ((pl.col("to") - pl.col("from")) / HOUR).alias("los_hours"),
         *(pl.col(c).replace(shown).alias(c) for c in ("sex", "race", "ethnicity")),
         "static_admission",
@@ -201,7 +214,9 @@ def _stays(directory: MedsDirectory, event_map: EventMap, window_hours: float) -
     stays = stays.with_columns(own.get(family, nothing).alias(f"static_{family}") for family in fields)
     stays, notes = leave_out(stays, directory.folder / "data", window_hours=window_hours)
     if whole < read:
-        notes.append(f"{read - whole} of {read} admissions have no discharge before the next; they are left out.")
+        notes.append(
+            f"{read - whole} of {read} admissions have no discharge before the next; they are left out."
+        )
     return stays, notes
 
 
@@ -209,7 +224,9 @@ def _read_events(
     directory: MedsDirectory, stays: pl.DataFrame, store: EventStore, watch: Watch
 ) -> Counter[str]:
     """Add the events to the store; values that are no finite numbers, by code."""
-    subjects = stays.select(pl.col("patient_id").alias("subject")).unique().sort("subject").with_row_index("row")
+    subjects = (
+        stays.select(pl.col("patient_id").alias("subject")).unique().sort("subject").with_row_index("row")
+    )
     admission = stays["admission"].to_physical().to_numpy()
     ends = stays.select(pl.col("patient_id").alias("subject")).join(
         subjects, on="subject", how="left", maintain_order="left"
@@ -230,7 +247,8 @@ def _read_events(
 
     item_of = Lookup(resolve, empty=-1)
     hits = {
-        name: Lookup(_role_test(directory, role), empty=0) for name, role in (("icu", "icu"), ("imv", "ventilation"))
+        name: Lookup(_role_test(directory, role), empty=0)
+        for name, role in (("icu", "icu"), ("imv", "ventilation"))
     }
     frame = directory.scan().drop_nulls(["subject", "time", "code"]).join(subjects.lazy(), on="subject")
     query = frame.select("row", "time", pl.col("code").cast(pl.Categorical), "value")
@@ -261,9 +279,11 @@ def _key(row: np.ndarray, micros: np.ndarray) -> np.ndarray:
     return (row.astype(np.int64) << 36) | (micros // 1_000_000 + (1 << 35))
 
 
-def _role_test(directory: MedsDirectory, role: str):  # noqa: ANN202
+def _role_test(directory: MedsDirectory, role: str) -> Callable[[list[str]], list[int]]:
     def resolve(texts: list[str]) -> list[int]:
-        return pl.DataFrame({"code": texts}).select(directory.of_role(role)).to_series().cast(pl.Int8).to_list()
+        return (
+            pl.DataFrame({"code": texts}).select(directory.of_role(role)).to_series().cast(pl.Int8).to_list()
+        )
 
     return resolve
 
@@ -275,6 +295,8 @@ def _code(text: str) -> str | None:
     ('lab/50971_meq_or_l', 'code/heart_rate')
     """
     head, slashes, rest = text.partition("//")
-    frame = pl.DataFrame({"text": [head if slashes else "code", rest.replace("//", "_") if slashes else text]})
+    frame = pl.DataFrame(
+        {"text": [head if slashes else "code", rest.replace("//", "_") if slashes else text]}
+    )
     family, name = frame.select(category(pl.col("text"))).to_series()
     return f"{family}/{name}" if family and name else None

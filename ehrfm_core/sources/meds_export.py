@@ -24,9 +24,9 @@ def export_meds(study: Study, target: Path) -> int:
     """Write the timelines of every site as MEDS into a new or empty folder; return the number of rows.
 
     `data/SITE.parquet` (subject_id, time, code, numeric_value), `metadata/codes.parquet`,
-    `metadata/subject_splits.parquet`, `metadata/dataset.json`, and `metadata/stays.parquet`, which tells the stay of
-    each subject. Every stay is a subject of its own, numbered over all sites. A study holds no dates: times count
-    from 2000-01-01, the start of the stay; static tokens have no time. Codes are tokens.
+    `metadata/subject_splits.parquet`, `metadata/dataset.json`, and `metadata/stays.parquet`, which tells
+    the stay of each subject. Every stay is a subject of its own, numbered over all sites. A study holds no
+    dates: times count from 2000-01-01, the start of the stay; static tokens have no time. Codes are tokens.
     Raises UserError where the folder holds something already.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -36,7 +36,9 @@ def export_meds(study: Study, target: Path) -> int:
     n_static = 1 + len(study.tokenizer()["events"]["prefix"])
     subjects, rows, first = [], 0, 1
     for site in study.sites:
-        stays = study.site_table(site, "stays").select(ID, "split").sort(ID).with_row_index("subject_id", first)
+        stays = (
+            study.site_table(site, "stays").select(ID, "split").sort(ID).with_row_index("subject_id", first)
+        )
         stays = stays.with_columns(pl.col("subject_id").cast(pl.Int64), pl.lit(site).alias("site"))
         first += stays.height
         subjects.append(stays)
@@ -49,7 +51,9 @@ def export_meds(study: Study, target: Path) -> int:
         )
         seconds = (pl.col("minutes") * 60).round().cast(pl.Int64)
         time = pl.lit(EPOCH) + pl.duration(seconds=seconds)
-        data = flat.join(tokens, left_on="tokens", right_on="token_id", how="left", maintain_order="left").select(
+        data = flat.join(
+            tokens, left_on="tokens", right_on="token_id", how="left", maintain_order="left"
+        ).select(
             "subject_id",
             pl.when(pl.col("position") >= n_static).then(time).cast(pl.Datetime("us")).alias("time"),
             pl.col("token").alias("code"),
@@ -91,5 +95,3 @@ def _small(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(kind):
         return pa.string()
     return pa.list_(pa.string()) if pa.types.is_large_list(kind) else kind
-
-

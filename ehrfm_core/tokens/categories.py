@@ -19,44 +19,45 @@ class CategoryCounts:
 
     def __init__(self, kinds: Kinds, train: np.ndarray, *, window_hours: float) -> None:
         self._kinds, self._train, self._minutes = kinds, train, window_hours * 60
-        size = (len(kinds.codes),)
-        self.events, self.window, self.stays, self.stays_window = (
-            np.zeros(size, dtype=np.int64) for _ in range(4)
-        )
-        self.by_kind = np.zeros((2, len(kinds)), dtype=np.int64)  # events of other stays, of training stays
-        self.kinds_window = np.zeros(len(kinds), dtype=np.int64)
+        self.stays, self.stays_window = (np.zeros(len(kinds.codes), dtype=np.int64) for _ in range(2))
+        self._by_kind = np.zeros((len(kinds), 2, 2), dtype=np.int64)  # kind, training stay, in the window
         self.n_events = self.n_outside = 0
 
     def add(self, block: Block) -> None:
         """Count the events of one block."""
-        n_codes, n_stays = len(self._kinds.codes), block.last - block.first
-        code = self._kinds.code[block.kind]
         inside = block.minute <= self._minutes
         train = self._train[block.first : block.last][block.stay]
-        self.events += np.bincount(code, minlength=n_codes)
-        self.window += np.bincount(code[inside], minlength=n_codes)
-        for target, own in ((self.stays, slice(None)), (self.stays_window, inside)):
-            seen = np.zeros((n_stays, n_codes), dtype=bool)
-            seen[block.stay[own], code[own]] = True
-            target += seen.sum(axis=0)
-        for row, own in enumerate((~train, train)):
-            self.by_kind[row] += np.bincount(block.kind[own], minlength=len(self._kinds))
-        self.kinds_window += np.bincount(block.kind[inside], minlength=len(self._kinds))
+        cell = block.kind * 4 + train * 2 + inside
+        self._by_kind += np.bincount(cell, minlength=self._by_kind.size).reshape(self._by_kind.shape)
+        code = self._kinds.code[block.kind]
+        seen = np.zeros((block.last - block.first, len(self._kinds.codes)), dtype=np.uint8)
+        seen[block.stay, code] = 1
+        seen[block.stay[inside], code[inside]] = 2
+        self.stays += (seen > 0).sum(axis=0)
+        self.stays_window += (seen > 1).sum(axis=0)
         self.n_events += len(code)
         self.n_outside += block.n_outside
 
     @property
+    def kinds_window(self) -> np.ndarray:
+        """Events in the window by kind."""
+        return self._by_kind[:, :, 1].sum(axis=1)
+
+    def _by_code(self, by_kind: np.ndarray) -> np.ndarray:
+        counts = np.bincount(self._kinds.code, weights=by_kind, minlength=len(self._kinds.codes))
+        return counts.astype(np.int64)
+
+    @property
     def unknown(self) -> dict[str, int]:
         """Events by code that the vocabulary does not know, most first."""
-        counts = np.zeros(len(self._kinds.codes), dtype=np.int64)
-        np.add.at(counts, self._kinds.code, np.where(self._kinds.known, 0, self.by_kind.sum(axis=0)))
+        counts = self._by_code(np.where(self._kinds.known, 0, self._by_kind.sum(axis=(1, 2))))
         order = sorted(np.flatnonzero(counts), key=lambda i: (-counts[i], self._kinds.codes[i]))
         return {self._kinds.codes[i]: int(counts[i]) for i in order}
 
     def bins(self, *, train: bool) -> Bins:
         """Values by code and bin, of training stays or of the others."""
         found: Bins = {}
-        counts = self.by_kind[int(train)]
+        counts = self._by_kind[:, int(train)].sum(axis=1)
         for kind in np.flatnonzero(self._kinds.bin >= 0):
             code, place = self._kinds.codes[self._kinds.code[kind]], int(self._kinds.bin[kind])
             held = found.setdefault(code, np.zeros(0, dtype=np.int64))
@@ -78,9 +79,9 @@ class CategoryCounts:
         own = pl.DataFrame(
             {
                 "code": pl.Series(self._kinds.codes, dtype=pl.String),
-                "n_events": self.events,
+                "n_events": self._by_code(self._by_kind.sum(axis=(1, 2))),
                 "n_stays": self.stays,
-                "n_events_window": self.window,
+                "n_events_window": self._by_code(self.kinds_window),
                 "n_stays_window": self.stays_window,
             }
         )
@@ -105,10 +106,11 @@ def event_codes(tokenizer: Tokenizer) -> set[str]:
 
 
 def psi(expected: np.ndarray | None, actual: np.ndarray) -> tuple[float | None, float | None]:
-    """Population stability index of counts by bin, Σ (a − e) ln(a / e) over shares, and its mean by chance alone.
+    """Population stability index of counts by bin, and what chance alone would give on average.
 
-    An empty bin counts as a share of 10⁻⁴. Without drift the index is on average about (B − 1)(1/n + 1/m) for B
-    bins and n and m values (Yurdakul and Naranjo 2020). Both are None where either side has no values.
+    The index is Σ (a − e) ln(a / e) over the shares of the bins. An empty bin counts as a share of 10⁻⁴.
+    Without drift the index is on average about (B − 1)(1/n + 1/m) for B bins and n and m values (Yurdakul
+    and Naranjo 2020). Both are None where either side has no values.
 
     >>> psi(np.array([50, 50]), np.array([50, 50]))
     (0.0, 0.02)

@@ -22,8 +22,11 @@ from ehrfm_core.tokens.vocabulary import REFERENCE, UNK, fuse
 
 @dataclass(frozen=True)
 class Explanation:
-    """One event of one source: the tokens it becomes with their ids, the reasons, a sentence each, and
-    whether the vocabulary knows its code."""
+    """One event of one source.
+
+    The tokens it becomes with their ids, the reasons, a sentence each, and whether the vocabulary knows its
+    code.
+    """
 
     tokens: list[tuple[str, int]]
     reasons: list[str]
@@ -33,9 +36,10 @@ class Explanation:
 def explain(tokenizer: Tokenizer, text: str) -> list[Explanation]:
     """What an event becomes, for every source of the map that it fits.
 
-    `text` is the table (or family), the code, and where there is one the value with its unit or the answer, as in
-    `labs potassium 5.5`, `medication_admin_continuous norepinephrine 0.1 mcg/kg/min` or
-    `patient_assessments cam_total Positive`. Raises UserError where no source of the map reads such a table.
+    `text` is the table (or family), the code, and where there is one the value with its unit or the answer,
+    as in `labs potassium 5.5`, `medication_admin_continuous norepinephrine 0.1 mcg/kg/min` or
+    `patient_assessments cam_total Positive`. Raises UserError where no source of the map reads such a
+    table.
     """
     words = text.split()
     if len(words) < 2:
@@ -109,9 +113,10 @@ def _codes(tokenizer: Tokenizer, source: EventSource) -> set[str]:
 
 
 def _split(tokenizer: Tokenizer, source: EventSource, words: list[str]) -> list[tuple[str, list[str]]]:
-    """Codes that the words begin with, and the words after them: the longest that are known, else the first word.
+    """Codes that the words begin with, and the words after them.
 
-    With fine labs, `potassium` stands for each of its specimens and orders.
+    The longest codes that are known, else the first word. With fine labs, `potassium` stands for each of
+    its specimens and orders.
     """
     if source.name is not None:
         return [(source.name, words[1:])]
@@ -184,7 +189,7 @@ def bin_range(tokenizer: Tokenizer, code: str, index: int) -> str:
 
 
 def stay_table(tokenizer: Tokenizer, tokens: list[int], minutes: list[float]) -> pl.DataFrame:
-    """One row an event of a timeline: hour, event (family/name), tokens, value (range of its bin, or the answer)."""
+    """One row an event of a timeline: hour, event (family/name), tokens, value (range of bin, or answer)."""
     rows = decode(tokens, minutes, tokenizer.vocabulary, age_position=tokenizer.age_position)
     events = rows.group_by("event", maintain_order=True).agg(
         (pl.col("minute").first() / 60).alias("hour"),

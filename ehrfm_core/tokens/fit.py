@@ -24,9 +24,9 @@ MOST_VALUES = 30_000_000  # values held at a time (8 bytes each): more codes are
 def fit_tokenizer(site: Site, settings: TokenSettings, event_map: EventMap) -> Tokenizer:
     """Learn cut points and vocabulary from the stays whose `split` is train.
 
-    Cut points are the quantiles 1/n … of a code's values within the stays, linearly interpolated; a code with no more
-    distinct values than bins has one bin a value. Where doses come in several units, the cut points are in the
-    unit that most values have. Raises UserError where no stay is in the training split.
+    Cut points are the quantiles 1/n … of a code's values within the stays, linearly interpolated; a code
+    with no more distinct values than bins has one bin a value. Where doses come in several units, the cut
+    points are in the unit that most values have. Raises UserError where no stay is in the training split.
     """
     train = (site.stays["split"] == "train").to_numpy()
     if not train.any():
@@ -62,8 +62,10 @@ def fit_tokenizer(site: Site, settings: TokenSettings, event_map: EventMap) -> T
 def cuts(values: np.ndarray, n_bins: int) -> list[float]:
     """Cut points of values (n), ascending.
 
-    >>> cuts(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), 2), cuts(np.array([3.0, 4.0, 3.0]), 10), cuts(np.array([7.0]), 10)
-    ([3.0], [4.0], [])
+    >>> cuts(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), 2), cuts(np.array([3.0, 4.0, 3.0]), 10)
+    ([3.0], [4.0])
+    >>> cuts(np.array([7.0, 7.0]), 10)
+    []
     """
     values = values + 0.0  # −0 is 0
     if len(np.unique(values[: 50 * n_bins])) <= n_bins:

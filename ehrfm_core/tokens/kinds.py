@@ -1,4 +1,4 @@
-"""Every kind of event that a site can have under a tokenizer: an item with one of its bins, and its tokens."""
+"""Every kind of event that a site can have under a tokenizer: an item with one of its bins; its tokens."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LAST = 2**31 - 1
 class Kinds:
     """Kinds are numbered in the order of simultaneous events: rank of the source, then token ids.
 
-    `tokens` (kinds, 2) int32, −1 where there is no second; `lengths` (kinds); `code` (kinds): place in `codes`;
-    `bin` (kinds): −1 without a value; `known` (kinds): whether the vocabulary has the code.
+    `tokens` (kinds, 2) int32, −1 where there is no second; `lengths` (kinds); `code` (kinds): place in
+    `codes`; `bin` (kinds): −1 without a value; `known` (kinds): whether the vocabulary has the code.
     """
 
     def __init__(self, tokenizer: Tokenizer, items: list[Item]) -> None:
@@ -45,7 +45,7 @@ class Kinds:
         return len(self._number)
 
     def of(self, item: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Kind of each event (n): a value's bin is the number of cut points at or below it (numpy.digitize)."""
+        """Kind of each event (n): a value's bin is the number of cut points at or below it."""
         index = self._base[item]
         rows = np.flatnonzero(~np.isnan(value))
         order, begin = by_number(item[rows], len(self._cuts))
@@ -60,7 +60,7 @@ class Kinds:
 
 
 def _cuts(tokenizer: Tokenizer, item: Item) -> np.ndarray | None:
-    """Cut points of an item; None where its values have no bins (no cut points, an answer, or another unit)."""
+    """Cut points of an item; None where values have no bins (no cut points, an answer, another unit)."""
     if item.answer is not None or item.unit != tokenizer.units.get(item.code):
         return None
     if item.code in tokenizer.reference:

@@ -18,10 +18,10 @@ class TokenSettings:
     """Settings of the tokens; the defaults are the paper's.
 
     `scheme`: a category token followed by a shared value token (`paper`), or code and bin in one (`fused`).
-    `n_bins`: quantile bins a category. `bins`: `reference` puts labs whose reference range CLIF gives into LOW, NORMAL
-    and HIGH. `spacing`: a token for each gap of five minutes or more. `labs`: `fine` keeps specimen and order apart.
-    `window_hours`: what the model sees of a stay; `more_windows` are counted and kept beside it (None: the whole
-    stay). `max_tokens`: longest window, in tokens.
+    `n_bins`: quantile bins a category. `bins`: `reference` puts labs whose reference range CLIF gives into
+    LOW, NORMAL and HIGH. `spacing`: a token for each gap of five minutes or more. `labs`: `fine` keeps
+    specimen and order apart. `window_hours`: what the model sees of a stay; `more_windows` are counted and
+    kept beside it (None: the whole stay). `max_tokens`: longest window, in tokens.
     """
 
     scheme: str = "paper"

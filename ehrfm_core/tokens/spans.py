@@ -16,8 +16,8 @@ EDGE_SECONDS = EDGE_HOURS * 3600
 class Span:
     """Events of the stays `first` … `last` − 1 that lie from 24 h before the start to the end of their stay.
 
-    `stay` (n, within the site), `item` (n), `second` (n, whole seconds since the start, rounded up, negative before
-    it), `value` (n, NaN where there is none). `n_outside` counts the events left out.
+    `stay` (n, within the site), `item` (n), `second` (n, whole seconds since the start, rounded up,
+    negative before it), `value` (n, NaN where there is none). `n_outside` counts the events left out.
     """
 
     first: int
@@ -31,23 +31,19 @@ class Span:
 
 def span_of(site: Site, part: int) -> Span:
     """The events of one partition of a site's stays, in no order."""
-    rows = site.store.partition(part)
-    stay = rows["stay"].astype(np.int64)
-    since = rows["micros"] - site.start[stay]
+    stay, item, micros, value = site.store.partition(part)
+    first, last = (int(bound) for bound in site.store.bounds[part : part + 2])
+    since = micros - site.start[stay]
     inside = (since >= -EDGE_HOURS * HOUR) & (since <= (site.end - site.start)[stay])
-    n_outside = len(rows) - int(inside.sum())
+    n_outside = len(inside) - int(np.count_nonzero(inside))
     if n_outside:
-        rows, stay, since = rows[inside], stay[inside], since[inside]
+        stay, item, since, value = stay[inside], item[inside], since[inside], value[inside]
     # rounded up, so that nothing after a cut is ever counted before it
-    second = -(-since // 1_000_000)
-    first, last = site.store.bounds[part : part + 2]
-    return Span(
-        int(first), int(last), stay, rows["item"].astype(np.int64), second, rows["value"].copy(), n_outside
-    )
+    return Span(first, last, stay, item, -(-since // 1_000_000), value, n_outside)
 
 
 def by_number(numbers: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in order of their number (0 … size − 1), and where each number begins (size + 1): a counting sort."""
+    """Rows in order of their number (0 … size − 1), and where each number begins (size + 1)."""
     small = numbers.astype(np.uint16 if size < 2**16 else np.uint32)
     order = np.argsort(small, kind="stable")
     return order, np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=size))])

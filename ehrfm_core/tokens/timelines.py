@@ -21,9 +21,10 @@ from ehrfm_core.tokens.tokenizer import MISSING, UNKNOWN_DISCHARGE, Tokenizer
 class Block:
     """Timelines of the stays `first` … `last` − 1 of a site.
 
-    `tokens` and `minutes` (since the start, never falling): one list a stay, the whole stay. `stay`, `kind` and
-    `minute` describe the events in order (n), `n_tokens` their tokens, a spacing token before them included.
-    `n_outside` counts events left out because they lie more than 24 h before the start or after the end.
+    `tokens` and `minutes` (since the start, never falling): one list a stay, the whole stay. `stay`, `kind`
+    and `minute` describe the events in order (n), `n_tokens` their tokens, a spacing token before them
+    included. `n_outside` counts events left out because they lie more than 24 h before the start or after
+    the end.
     """
 
     first: int
@@ -40,11 +41,11 @@ class Block:
 def build_timelines(site: Site, tokenizer: Tokenizer, kinds: Kinds) -> Iterator[Block]:
     """Timelines in order of id: start, static tokens, events, discharge, end.
 
-    Events stand in the order of their second; those of one second in the order of the event map's sources, then by
-    token, so that the order of rows in a table changes nothing. A code the vocabulary does not know is one
-    UNK. What was recorded before the start (emergency department, transfers) stands at minute 0, in the order in
-    which it happened. A spacing token, where the tokenizer has them, stands before the event that ends the gap; there
-    is none before the discharge.
+    Events stand in the order of their second; those of one second in the order of the event map's sources,
+    then by token, so that the order of rows in a table changes nothing. A code the vocabulary does not know
+    is one UNK. What was recorded before the start (emergency department, transfers) stands at minute 0, in
+    the order in which it happened. A spacing token, where the tokenizer has them, stands before the event
+    that ends the gap; there is none before the discharge.
     """
     prefix, suffix = _prefix(site.stays, tokenizer), _suffix(site.stays, tokenizer)
     end_minute = (np.ceil((site.end - site.start) / 1e6) / 60).astype(np.float32)
@@ -107,7 +108,7 @@ def _build(
 
 
 def _ordered(span: Span, kind: np.ndarray, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stay (from 0 in this range), second and kind of the events in order: one sort of one integer an event."""
+    """Stay (from 0 in this range), second and kind of the events in order: a sort of one integer each."""
     if not len(kind):
         return (np.empty(0, dtype=np.int64),) * 3
     second = span.second + EDGE_SECONDS
@@ -160,7 +161,7 @@ def _static(stays: pl.DataFrame, family: str, vocabulary: dict[str, int], unknow
 
 
 def n_in_window(block: Block, tokenizer: Tokenizer, hours: float | None) -> np.ndarray:
-    """Tokens of each stay of a block within `hours` (None: the whole stay), static prefix included, suffix not."""
+    """Tokens of each stay of a block within `hours` (None: whole stay), prefix included, suffix not."""
     inside = np.full(len(block.minute), True) if hours is None else block.minute <= hours * 60
     n_events = np.bincount(
         block.stay[inside], weights=block.n_tokens[inside], minlength=block.last - block.first

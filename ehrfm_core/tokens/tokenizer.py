@@ -1,4 +1,4 @@
-"""The tokenizer: settings, event map, cut points and vocabulary, learnt from the source's training split only."""
+"""The tokenizer: settings, event map, cut points and vocabulary of the source's training split."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ UNKNOWN_DISCHARGE = "discharge/unknown"  # never UNK, which would not be known a
 class Tokenizer:
     """What turns events into tokens.
 
-    `cut_points[code]` are ascending: a value gets the bin of the number of cut points at or below it, so a code with
-    k cut points has k + 1 bins (none for a constant). `reference[code]` is the range, both ends within, of codes
-    that become LOW, NORMAL, HIGH. `units[code]` is the unit of the cut points where doses were converted.
-    `vocabulary` maps tokens to ids, PAD being 0.
+    `cut_points[code]` are ascending: a value gets the bin of the number of cut points at or below it, so a
+    code with k cut points has k + 1 bins (none for a constant). `reference[code]` is the range, both ends
+    within, of codes that become LOW, NORMAL, HIGH. `units[code]` is the unit of the cut points where doses
+    were converted. `vocabulary` maps tokens to ids, PAD being 0.
     """
 
     settings: TokenSettings
@@ -49,7 +49,7 @@ class Tokenizer:
 
     @property
     def age_position(self) -> int | None:
-        """Position in a timeline of the age bin, which stands without a category; None where there is none."""
+        """Position in a timeline of the age bin, which stands without a category; None if there is none."""
         return 1 + self.prefix.index(AGE) if AGE in self.prefix and self.settings.scheme == "paper" else None
 
     def to_json(self) -> dict[str, Any]:

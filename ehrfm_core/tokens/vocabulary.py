@@ -1,8 +1,8 @@
 """Names of tokens.
 
-A category token is `family/name` in CLIF 3.0's spelling, e.g. `lab/potassium`. A value token is `Q0` … `Q9`, or LOW,
-NORMAL, HIGH against a reference range, shared by all categories. A fused token is both, `lab/potassium=Q7`. A spacing
-token is `time/1h-2h`. The rest are the special tokens below.
+A category token is `family/name` in CLIF 3.0's spelling, e.g. `lab/potassium`. A value token is `Q0` …
+`Q9`, or LOW, NORMAL, HIGH against a reference range, shared by all categories. A fused token is both,
+`lab/potassium=Q7`. A spacing token is `time/1h-2h`. The rest are the special tokens below.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.validation.needs import Needs
 from ehrfm_core.clif.validation.opening import OpenTable
 from ehrfm_core.clif.validation.report import Finding, Level, listed, of
-from ehrfm_core.clif.validation.schemas import VERSIONS, spell
+from ehrfm_core.clif.validation.schemas import VERSIONS, known_categories
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,9 @@ def _unknown(table: OpenTable, needs: Needs, column: str, found: Values) -> list
     permitted = _permitted(table, column)
     if not permitted:
         return []
-    known = spell({value for values in permitted.values() for value in values}, table.name, column)
-    known_values = pl.Series(sorted(value for value in known if value), dtype=pl.String)
+    known = pl.Series(known_categories(table.name, column), dtype=pl.String)
     unknown = found.frame.filter(
-        pl.col("spelled").is_not_null(), ~pl.col("spelled").is_in(known_values.implode())
+        pl.col("spelled").is_not_null(), ~pl.col("spelled").is_in(known.implode())
     ).sort(["n", "value"], descending=[True, False])
     if unknown.is_empty():
         return []

@@ -17,7 +17,7 @@ from ehrfm_core.clif.validation.categories import (
     version_votes,
 )
 from ehrfm_core.clif.validation.needs import STATIC_TABLES, Needs
-from ehrfm_core.clif.validation.opening import OpenTable, open_table, unreadable
+from ehrfm_core.clif.validation.opening import OpenTable, open_table
 from ehrfm_core.clif.validation.outcomes import check_outcomes
 from ehrfm_core.clif.validation.ranges import check_lab_units, check_ranges
 from ehrfm_core.clif.validation.report import Finding, Report, Survival, TableSize, sort_findings
@@ -26,6 +26,7 @@ from ehrfm_core.clif.validation.schemas import schema
 from ehrfm_core.clif.validation.stays import add_edges, orphan_stays, read_stays
 from ehrfm_core.clif.validation.structure import check_columns, missing_tables, unknown_tables
 from ehrfm_core.clif.validation.survival import survive
+from ehrfm_core.clif.validation.types import unreadable
 from ehrfm_core.errors import UserError
 
 # a damaged file can break polars in its own core, past its exceptions

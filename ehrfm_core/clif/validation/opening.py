@@ -12,27 +12,12 @@ import polars as pl
 from ehrfm_core.clif.columns import id_text, number, time_utc
 from ehrfm_core.clif.files import TableFiles, scan_part
 from ehrfm_core.clif.validation.needs import Needs
-from ehrfm_core.clif.validation.report import Finding, of
+from ehrfm_core.clif.validation.report import Finding
 from ehrfm_core.clif.validation.schemas import Kind, Schema, schema
-from ehrfm_core.errors import UserError
+from ehrfm_core.clif.validation.types import TYPES, fits, misread, wrong_type
 
-TYPES: Mapping[Kind, pl.DataType] = {
-    "id": pl.String(),
-    "time": pl.Datetime("us", "UTC"),
-    "number": pl.Float64(),
-    "text": pl.String(),
-}
 # of text without an offset, and of dates alone
 NAIVE_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M")
-NOUNS: Mapping[Kind, str] = {"id": "an id", "time": "a time", "number": "a number", "text": "a category"}
-WAYS_OUT: Mapping[Kind, str] = {
-    "id": "write ids as text or whole numbers",
-    "time": "write it as a date and time with a time zone",
-    "number": "write it as a number",
-    "text": "write one text a row",
-}
-ZONE = "give them their zone, in polars for example with dt.replace_time_zone('America/Chicago')"
-OFFSET = "write them in ISO 8601 with their offset, as 2020-01-31T08:00:00-06:00"
 
 
 @dataclass(frozen=True)
@@ -81,7 +66,7 @@ def open_table(files: TableFiles, needs: Needs) -> OpenTable:
     known = schema(files.name)
     kinds: dict[str, Kind] = {column.name: column.kind for column in known.columns.values()}
     kinds |= needs.kinds(files.name)
-    parts = {part: scan_part(part) for part in files.parts}
+    parts = {part: _decoded(scan_part(part)) for part in files.parts}
     types = {part: dict(frame.collect_schema()) for part, frame in parts.items()}
     present = frozenset(name for columns in types.values() for name in columns)
     kinds = {column: kind for column, kind in kinds.items() if column in present}
@@ -92,10 +77,10 @@ def open_table(files: TableFiles, needs: Needs) -> OpenTable:
     rows = counts["", "rows"]
     wrong = {column for column in kinds if counts["", f"wrong {column}"]}
     findings = [
-        _wrong_type(files, needs, column, kinds[column], types, counts["", f"wrong {column}"])
+        wrong_type(files, needs, column, kinds[column], types, counts["", f"wrong {column}"])
         for column in sorted(wrong)
     ]
-    findings += _misread(files, needs, kinds, counts)
+    findings += misread(files, needs, kinds, counts)
     readable = {column: kind for column, kind in kinds.items() if column not in wrong}
     naive = {column for column in readable if counts[column, "naive"]}
     frame = pl.concat(
@@ -114,17 +99,9 @@ def open_table(files: TableFiles, needs: Needs) -> OpenTable:
     return OpenTable(files, known, rows, present, readable, frame, spoiled, tuple(findings))
 
 
-def _fits(dtype: pl.DataType, kind: Kind) -> bool:
-    if dtype == pl.Null:
-        return True
-    plain = dtype in (pl.String, pl.Categorical, pl.Enum)
-    if kind == "id":
-        return plain or dtype.is_integer() or dtype.is_float() or dtype == pl.Binary
-    if kind == "time":
-        return dtype == pl.String or isinstance(dtype, pl.Datetime)
-    if kind == "number":
-        return plain or dtype.is_numeric() or dtype == pl.Boolean
-    return not (dtype.is_nested() or dtype in (pl.Object, pl.Binary))
+def _decoded(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The same with bytes as text; bytes that are no text are null."""
+    return frame.with_columns(pl.selectors.binary().cast(pl.String, strict=False))
 
 
 def _count(
@@ -138,7 +115,7 @@ def _count(
         if dtype is None or dtype == pl.Null:
             continue
         filled = pl.col(column).count()
-        if not _fits(dtype, kind):
+        if not fits(dtype, kind):
             asked["", f"wrong {column}"] = filled
         elif kind == "id" and dtype.is_float():
             asked[column, "bad id"] = filled - id_text(part, column, dtype).count()
@@ -182,7 +159,7 @@ def _naive(column: str) -> pl.Expr:
 
 def _read(part: Path, column: str, dtype: pl.DataType | None, kind: Kind, *, naive: bool) -> pl.Expr:
     """A column in its one form; null where this part does not have it."""
-    if dtype is None or dtype == pl.Null or not _fits(dtype, kind):
+    if dtype is None or dtype == pl.Null or not fits(dtype, kind):
         return pl.lit(None, dtype=TYPES[kind]).alias(column)
     if kind == "id":
         return id_text(part, column, dtype).alias(column)
@@ -196,91 +173,3 @@ def _read(part: Path, column: str, dtype: pl.DataType | None, kind: Kind, *, nai
     if getattr(dtype, "time_zone", None) is None:
         return pl.col(column).dt.cast_time_unit("us").dt.replace_time_zone("UTC")
     return time_utc(part, column, dtype)
-
-
-def _wrong_type(
-    files: TableFiles,
-    needs: Needs,
-    column: str,
-    kind: Kind,
-    types: Mapping[Path, Mapping[str, pl.DataType]],
-    count: int,
-) -> Finding:
-    part, dtype = next(
-        (part, columns[column])
-        for part, columns in types.items()
-        if column in columns and not _fits(columns[column], kind)
-    )
-    where = files.path.name if part == files.path else f"{files.path.name} ({part.name})"
-    return Finding(
-        needs.level(files.name, column),
-        files.name,
-        column,
-        "wrong_type",
-        count,
-        None,
-        f"{where}: {column} is {dtype} and not {NOUNS[kind]} ({count:,} values); {WAYS_OUT[kind]}.",
-    )
-
-
-def _misread(
-    files: TableFiles, needs: Needs, kinds: Mapping[str, Kind], counts: Counter[tuple[str, str]]
-) -> list[Finding]:
-    findings = []
-    file, rows = files.path.name, counts["", "rows"]
-    for column in kinds:
-        level = needs.level(files.name, column)
-        if count := counts[column, "bad id"]:
-            sentence = f"{of(count, rows)} values of {column} are no whole numbers; write ids as text."
-            findings.append(
-                Finding(level, files.name, column, "not_an_id", count, rows, f"{file}: {sentence}")
-            )
-        if count := counts[column, "naive"]:
-            sentence = (
-                f"{of(count, rows)} times of {column} have no time zone (taken as UTC in the rest of this "
-                f"check); {OFFSET if counts[column, 'is text'] else ZONE}."
-            )
-            findings.append(Finding(level, files.name, column, "no_zone", count, rows, f"{file}: {sentence}"))
-        if count := counts[column, "bad"]:
-            all_bad = count == rows and level == "error"
-            sentence = f"{of(count, rows)} values of {column} are not a time and count as missing; {OFFSET}."
-            findings.append(
-                Finding(
-                    "error" if all_bad else "warning",
-                    files.name,
-                    column,
-                    "not_a_time",
-                    count,
-                    rows,
-                    f"{file}: {sentence}",
-                )
-            )
-        if count := counts[column, "text"]:
-            none = not counts[column, "good"] and level == "error"
-            sentence = (
-                f"{of(count, count + counts[column, 'good'])} values of {column} are text that is no number"
-                f"{': not one is a number' if none else ', and count as missing'}; "
-                "put numbers into this column and results in words into another."
-            )
-            findings.append(
-                Finding(
-                    "error" if none else "warning",
-                    files.name,
-                    column,
-                    "not_a_number",
-                    count,
-                    count + counts[column, "good"],
-                    f"{file}: {sentence}",
-                )
-            )
-    return findings
-
-
-def unreadable(files: TableFiles, error: BaseException) -> Finding:
-    """The finding for a table whose files cannot be read."""
-    if isinstance(error, UserError):
-        message = str(error).replace(f"{files.path.parent}/", "")
-    else:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        message = f"{files.path.name} is not readable ({reason}); export the table again."
-    return Finding("error", files.name, None, "unreadable", 1, None, message)

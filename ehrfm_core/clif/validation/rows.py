@@ -129,39 +129,47 @@ def _repeats(table: OpenTable, n: Counts) -> list[Finding]:
 
 
 def _times(table: OpenTable, needs: Needs, n: Counts) -> list[Finding]:
+    """Whether each entry of the map finds its time; missing columns and wrong types are told elsewhere."""
     findings: list[Finding] = []
-    told: set[str] = set()
-    for times in needs.times(table.name):
+    choices = needs.times(table.name)
+    chosen: list[str] = []
+    for times in choices:
         present = [time for time in times if table.has(time)]
-        chosen = next((time for time in present if n[f"filled {time}"]), None)
-        if not present:
-            continue  # told as a missing column, or as one of a wrong type
-        if chosen is None:
+        time = next((time for time in present if n[f"filled {time}"]), None)
+        if present and time is None:
             message = (
-                f"{table.file}: {' and '.join(present)} hold no time in any of {table.rows:,} rows, so "
-                "that there "
-                "are no events; export the time of each row."
+                f"{table.file}: {' and '.join(present)} hold no time in any of {table.rows:,} rows, so that "
+                "events are missing; export the time of each row."
             )
+            level: Level = "error" if len(choices) == 1 else "warning"
             findings.append(
-                Finding("error", table.name, present[0], "null_time", table.rows, table.rows, message)
+                Finding(level, table.name, present[0], "null_time", table.rows, table.rows, message)
             )
-            continue
-        if chosen != times[0]:
+        elif time is not None:
+            chosen.append(time)
+            if time != times[0] and (times[0] in present or times[0] not in table.present):
+                message = (
+                    f"{table.file}: {times[0]} is {'empty' if times[0] in present else 'not there'} "
+                    f"({table.rows:,} rows); {time} stands in, so that values enter the first 24 h "
+                    "before they "
+                    f"were known; export {times[0]}."
+                )
+                findings.append(
+                    Finding(
+                        "warning", table.name, times[0], "time_stands_in", table.rows, table.rows, message
+                    )
+                )
+    for time in dict.fromkeys(chosen):
+        missing = table.rows - n[f"filled {time}"] - table.spoiled.get(time, 0)
+        if missing:
+            # of several times of a row, such as that of leaving a place, one may well be unknown
+            level = "warning" if len(choices) == 1 else "info"
             message = (
-                f"{table.file}: {times[0]} is {'empty' if times[0] in table.present else 'not there'} "
-                f"({table.rows:,} rows); {chosen} stands in, so that values enter the first 24 h before they "
-                f"were known; export {times[0]}."
+                f"{table.file}: {of(missing, table.rows)} rows have no {time} and are left out where it "
+                "is the time "
+                "of an event; fill it in."
             )
-            findings.append(
-                Finding("warning", table.name, times[0], "time_stands_in", table.rows, table.rows, message)
-            )
-        missing = table.rows - n[f"filled {chosen}"] - table.spoiled.get(chosen, 0)
-        if missing and chosen not in told and len(needs.times(table.name)) == 1:
-            message = (
-                f"{table.file}: {of(missing, table.rows)} rows have no {chosen} and are left out; fill it in."
-            )
-            findings.append(Finding("warning", table.name, chosen, "null_time", missing, table.rows, message))
-        told.add(chosen)
+            findings.append(Finding(level, table.name, time, "null_time", missing, table.rows, message))
     return findings
 
 

@@ -104,6 +104,14 @@ def spell(values: Iterable[str | None], table: str, column: str) -> list[str | N
     return frame.select(category(pl.col("value"), table, column))["value"].to_list()
 
 
+@cache
+def known_categories(table: str, column: str) -> tuple[str, ...]:
+    """Categories of a column in either version, in CLIF 3.0's spelling."""
+    permitted = schema(table).columns[column].permitted
+    spelled = spell({value for values in permitted.values() for value in values}, table, column)
+    return tuple(sorted(value for value in spelled if value))
+
+
 def unit_spelling(unit: str) -> str:
     """A unit for comparison: lower case, one way to write micro and hours.
 
@@ -137,6 +145,7 @@ def plain_ranges(table: str) -> dict[str, tuple[float, float]]:
     }
 
 
+@cache
 def ranges_by_category(table: str, column: str) -> pl.DataFrame:
     """Columns spelled (category), spelled_unit (null where the unit does not matter), lowest, highest."""
     entries = (load("outlier_config.yaml").get("tables", {}).get(table) or {}).get(column) or {}

@@ -8,8 +8,9 @@ import polars as pl
 
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.validation.needs import ADMISSION, AGE, DISCHARGE, ID, PATIENT, Needs
-from ehrfm_core.clif.validation.opening import TYPES, OpenTable, collect
+from ehrfm_core.clif.validation.opening import OpenTable, collect
 from ehrfm_core.clif.validation.report import Finding, Level, of
+from ehrfm_core.clif.validation.types import TYPES
 from ehrfm_core.cohort import ADULT_YEARS, EDGE_HOURS, OLDEST_YEARS
 from ehrfm_core.outcomes import WINDOW_HOURS
 

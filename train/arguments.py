@@ -1,0 +1,141 @@
+"""The commands of `python -m train` and their options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from train import validate
+from train.bench import tokenizer as bench_tokenizer
+from train.token_options import add_token_arguments
+
+SIZES = ("tiny", "small", "medium", "1b")
+N_BOOTSTRAP = 1000
+
+STORY = """\
+From the CLIF tables of one or more hospitals to a study that the dashboard opens.
+
+  python -m train import mimic-demo demo                   100 open patients in CLIF, to try it on
+  python -m train validate demo                            is there anything wrong with the tables?
+  python -m train study studies/demo --site mimic=demo     tokenize, pretrain, embed, evaluate
+  streamlit run dashboard/app.py -- --studies studies      look at it
+"""
+
+STUDY_STORY = """\
+Runs tokenize, pretrain, embed and evaluate, and writes the study. A finished stage whose inputs and settings
+have not changed is not run again, so an interrupted run goes on where it stopped. The first site is the
+source (or the one --source names): tokenizer, model, probes, forest and maps are fitted on its training
+split alone. With a second site the transfer results appear as well.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python -m train", description=STORY, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    fetch = commands.add_parser(
+        "import",
+        help="open data into CLIF",
+        description="Write the open MIMIC-IV demo (275 stays of 100 patients, ODbL 1.0) as CLIF 2.1 tables.",
+    )
+    fetch.add_argument("collection", choices=["mimic-demo"])
+    fetch.add_argument("out", type=Path, metavar="OUT", help="new or empty folder for the tables")
+
+    study = commands.add_parser(
+        "study",
+        help="the whole way",
+        description=STUDY_STORY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tokenize = commands.add_parser("tokenize", help="stage 1 alone: CLIF tables to timelines of tokens")
+    for command in (study, tokenize):
+        _study_argument(command)
+        add_token_arguments(command)
+        command.add_argument(
+            "--site",
+            action="append",
+            required=command is study,
+            metavar="NAME=DIR",
+            help="a hospital: its name and the folder of its CLIF tables; may be repeated",
+        )
+        command.add_argument("--source", metavar="NAME", help="the site everything is fitted on (first one)")
+        command.add_argument(
+            "--synthetic", action="store_true", help="the data are synthetic: every screen says so"
+        )
+    tokenize.add_argument(
+        "--explain",
+        metavar="EVENT",
+        help="print what a finished study makes of an event: 'labs potassium 5.5'",
+    )
+    tokenize.add_argument("--stay", metavar="ID", help="print the timeline of a stay of a finished study")
+    tokenize.add_argument(
+        "--meds-out", type=Path, metavar="OUT", help="write a finished study's timelines as a MEDS dataset"
+    )
+    tokenize.add_argument("--at", metavar="NAME", help="the site of --stay, where two have the same id")
+    checked = commands.add_parser(
+        "validate",
+        help="check a site's CLIF tables before anything else",
+        description="Check a directory of CLIF tables against the schemas of CLIF and the demands of this "
+        "project; exit 1 where there are errors.",
+    )
+    validate.add_arguments(checked)
+    bench = commands.add_parser("bench", help="measure speed and memory, side by side with others")
+    benches = bench.add_subparsers(dest="bench", required=True, metavar="WHAT")
+    bench_tokenizer.add_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
+
+    check = commands.add_parser(
+        "verify",
+        help="check a study against its own promises",
+        description="Check every hash, the tables against each other, path lengths against jumps and metrics "
+        "against predictions; exit 1 and the file's name where one fails.",
+    )
+    _study_argument(check)
+    pretrain = commands.add_parser("pretrain", help="stage 2 alone: train the model on the source's stays")
+    embed = commands.add_parser("embed", help="stage 3 alone: states, jumps, anomaly and maps")
+    evaluate = commands.add_parser("evaluate", help="stage 4 alone: probes, metrics, associations, risks")
+    for command in (pretrain, embed, evaluate):
+        _study_argument(command)
+    for command in (study, pretrain):
+        command.add_argument(
+            "--size",
+            choices=SIZES,
+            help="tiny ≈ 1 M parameters, small ≈ 6 M, medium 67 M, 1b (default: as before, else tiny)",
+        )
+        command.add_argument(
+            "--steps", type=positive_number, metavar="N", help="training steps at most (default: by size)"
+        )
+    for command in (study, pretrain, embed, evaluate):
+        command.add_argument(
+            "--seed", type=seed_number, metavar="N", help="seed of all that is random (as before, else 0)"
+        )
+    for command in (study, pretrain, embed):
+        command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    for command in (study, evaluate):
+        command.add_argument(
+            "--bootstrap",
+            type=positive_number,
+            metavar="N",
+            help=f"replicates behind each interval (default: as before, else {N_BOOTSTRAP})",
+        )
+    return top
+
+
+def _study_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", type=Path, metavar="STUDY", help="the study's folder")
+
+
+def positive_number(value: str) -> int:
+    """A whole number from 1, for argparse."""
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 1")
+    return int(value)
+
+
+def seed_number(value: str) -> int:
+    """A whole number from 0 to 2³² − 1, what every library takes as a seed, for argparse."""
+    if not value.isdecimal() or int(value) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(value)
