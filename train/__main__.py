@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehrfm_core.errors import UserError
-from train import validate
 from train.arguments import N_BOOTSTRAP, parser
-from train.bench import tokenizer as bench_tokenizer
 from train.progress import peak_memory_gb, say
 
 if TYPE_CHECKING:
@@ -29,9 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "verify":
             return _verify(options)
         elif options.command == "validate":
-            return validate.validate(options.folder, as_json=options.as_json, events=options.events)
+            from train.validate import validate
+
+            return validate(options.folder, as_json=options.as_json, events=options.events)
         elif options.command == "bench":
-            return bench_tokenizer.run(options)
+            from train.bench.tokenizer import run
+
+            return run(options)
         elif options.command == "tokenize" and (options.explain or options.stay or options.meds_out):
             _look(options)
         else:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from train import validate
-from train.bench import tokenizer as bench_tokenizer
+from train.bench.arguments import add_tokenizer_arguments
 from train.token_options import add_token_arguments
 
 SIZES = ("tiny", "small", "medium", "1b")
@@ -81,10 +80,17 @@ def parser() -> argparse.ArgumentParser:
         description="Check a directory of CLIF tables against the schemas of CLIF and the demands of this "
         "project; exit 1 where there are errors.",
     )
-    validate.add_arguments(checked)
+    checked.add_argument("folder", type=Path, metavar="DIR", help="the folder of a site's CLIF tables")
+    checked.add_argument("--json", action="store_true", dest="as_json", help="print the report as JSON alone")
+    checked.add_argument(
+        "--events",
+        default="paper",
+        metavar="MAP",
+        help="whose events: paper, all, or a YAML file (paper)",
+    )
     bench = commands.add_parser("bench", help="measure speed and memory, side by side with others")
     benches = bench.add_subparsers(dest="bench", required=True, metavar="WHAT")
-    bench_tokenizer.add_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
+    add_tokenizer_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
 
     check = commands.add_parser(
         "verify",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ehrfm_core.clif.event_map import EventMap, load_map
 from ehrfm_core.errors import UserError
-from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.tokens.settings import BINS, LABS, PRESETS, SCHEMES, TokenSettings
+
+if TYPE_CHECKING:
+    from ehrfm_core.clif.event_map import EventMap
+    from ehrfm_core.study.manifest import Manifest
 
 
 def add_token_arguments(command: argparse.ArgumentParser) -> None:
@@ -67,6 +69,8 @@ def window_hours(value: str) -> float | None:
 
 def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[TokenSettings, EventMap]:
     """Settings and event map: as given, else as the study was made, else the paper's."""
+    from ehrfm_core.clif.event_map import EventMap, load_map
+
     done = manifest.stages.get("tokenize")
     before: dict[str, Any] = done.settings if done else {}
     names = [f.name for f in fields(TokenSettings)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import textwrap
 from pathlib import Path
@@ -14,18 +13,6 @@ from ehrfm_core.clif.validation.report import LEVELS, Level, Report
 WIDTH = 120
 INDENT = 10
 NOUNS: dict[Level, str] = {"error": "error", "warning": "warning", "info": "note"}
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    command.add_argument("folder", type=Path, metavar="DIR", help="the folder of a site's CLIF tables")
-    command.add_argument("--json", action="store_true", dest="as_json", help="print the report as JSON alone")
-    command.add_argument(
-        "--events",
-        default="paper",
-        metavar="MAP",
-        help="events of the paper, of all tables, or of a YAML file (default: paper)",
-    )
 
 
 def validate(folder: Path, *, as_json: bool = False, events: str = "paper") -> int:

@@ -18,8 +18,7 @@ from ehrfm_core.errors import UserError
 
 SEPARATOR = "\x1f"  # between the columns that make up one code; no hospital's text holds it
 MOST_CODES = 100_000  # distinct codes of one source; more is no category but free text
-# in place of a stay: one that the cohort leaves out; one that nobody knows; no id
-OUTSIDE, NOBODY, NO_ID = 2**32 - 1, 2**32 - 2, 2**32 - 3
+OUTSIDE, NOBODY = 2**32 - 1, 2**32 - 2  # in place of a stay: one the cohort leaves out; one nobody knows
 NO_TIME, NOT_MET = -(2**63), -(2**62)
 Batch = dict[str, np.ndarray]
 
@@ -255,7 +254,8 @@ def read_table(
 ) -> Iterator[tuple[pl.DataFrame, Batch]]:
     """Read one table once: batches, with their stays, times (µs since admission) and numbers as arrays.
 
-    `ids` has `key`, stay (row in the cohort, or OUTSIDE), admission. Rows of nobody have the stay NOBODY.
+    `ids` has `key`, stay (row in the cohort, or OUTSIDE), admission. Rows of nobody, or
+    without an id, have the stay NOBODY.
     """
     schema = directory.schemas[table]
     watched = WATCHED.get(table, ()) if key in WATCHED.get(table, ()) else ()
@@ -270,15 +270,11 @@ def read_table(
         numbers=sorted(numbers),
         others=[key, *sorted((texts | extra) - {key})],
     )
-    frame = frame.join(ids.lazy().select(key, "stay", "admission"), on=key, how="left")
-    since = [
-        (pl.col(c) - pl.col("admission")).dt.total_microseconds().fill_null(NO_TIME) for c in sorted(times)
-    ]
+    begin = pl.col("admission").dt.epoch("us").alias("begin")
+    frame = frame.join(ids.lazy().select(key, "stay", begin), on=key, how="left")
+    since = ((pl.col(c).dt.epoch("us") - pl.col("begin")).fill_null(NO_TIME).alias(c) for c in sorted(times))
     query = frame.select(
-        pl.when(pl.col(key).is_null())
-        .then(pl.lit(NO_ID, dtype=pl.UInt32))
-        .otherwise(pl.col("stay").fill_null(NOBODY))
-        .alias("stay"),
+        pl.col("stay").fill_null(NOBODY),
         *since,
         *sorted(numbers),
         *(pl.col(c).cast(pl.Categorical) for c in sorted(texts)),

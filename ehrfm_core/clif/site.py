@@ -15,7 +15,6 @@ from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.event_store import EventStore
 from ehrfm_core.clif.events import (
-    NO_ID,
     NO_TIME,
     NOBODY,
     OUTSIDE,
@@ -92,21 +91,22 @@ def _read(
     see = _watcher(table, watch) if key == ID else None
     for batch, arrays in read_table(directory, table, key, sources, ids):
         stay = arrays["stay"]
-        own = stay < NO_ID
-        rows += int((stay != NO_ID).sum())
-        orphans += int((stay == NOBODY).sum())
+        own = stay < NOBODY
+        rows += len(stay)
+        orphans += int(np.count_nonzero(stay == NOBODY))
         if see:
             see(batch, arrays, own)
         for source in sources:
             source.take(batch, arrays, own, watch.length)
+    if orphans:
+        without = int(directory.scan(table, others=(key,)).select(pl.col(key).null_count()).collect().item())
+        rows, orphans = rows - without, orphans - without
     if not rows:
         return [f"clif_{table} has no rows."]
     if orphans == rows:
         _refuse_strangers(directory, table, key, rows, ids)
     if orphans > 0.1 * rows and key == ID:
-        return [
-            f"clif_{table}: {rows - orphans:,} of {rows:,} rows belong to a stay of clif_hospitalization."
-        ]
+        return [f"clif_{table}: {rows - orphans:,} of {rows:,} rows belong to a stay of clif_hospitalization."]
     return []
 
 

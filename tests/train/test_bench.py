@@ -121,7 +121,7 @@ def test_filters_mean_for_cocoa_what_they_mean_for_us(
     source = EventSource("labs", "lab", ("t",), code="c", where=(condition,))
     table = frame.with_columns(hospitalization_id=pl.lit("a"), t=pl.lit(0))
     table.write_parquet(tmp_path / "clif_labs.parquet")
-    [entry] = tokenizer._source_entries(source, tokenizer.find_tables(tmp_path))
+    [entry] = cocoa._source_entries(source, cocoa.find_tables(tmp_path))
     kept = frame.filter(eval(entry["filter_expr"][0], {"pl": pl}))  # noqa: S307
     assert kept["row"].to_list() == expected
 
@@ -236,7 +236,7 @@ def test_copies_are_the_same_whenever_they_are_made(site: Path, tmp_path: Path) 
 
 def options(*arguments: object) -> argparse.Namespace:
     command = argparse.ArgumentParser()
-    tokenizer.add_arguments(command)
+    arguments.add_tokenizer_arguments(command)
     return command.parse_args([str(argument) for argument in arguments])
 
 

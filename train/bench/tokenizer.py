@@ -43,58 +43,14 @@ from ehrfm_core.clif.event_map import EventMap, load_map
 from ehrfm_core.clif.files import find_tables, scan_part
 from ehrfm_core.errors import UserError
 from ehrfm_core.sources.mimic_demo import import_mimic_demo
+from train.bench.arguments import DEFAULT_COPIES, HOW_TO_INSTALL
 from train.bench.cocoa import collation, tokenization
 from train.bench.process import run as run_process
 from train.bench.replicate import replicate
 
 ID = "hospitalization_id"
 OURS, COCOA = "ehrfm", "cocoa"
-HOW_TO_INSTALL = "python -m venv cocoa && cocoa/bin/pip install cocoa-tokenizer"
-DEFAULT_COPIES = 30
 ROOT = Path(__file__).parents[2]  # where `python -m train` can be run
-
-STORY = f"""\
-Tokenize the CLIF tables in CLIF_DIR again and again, each time as a fresh process, and print how long it
-took, how many tokens a second were made, and the peak memory. With cocoa-tokenizer at hand the two take turns
-on the same tables with the same event map. Times and peaks are medians with their range; a ratio is that of
-the medians, with the range over the pairs of runs. Before the first run every table is read once, so that all
-runs find it in the file cache; there is no other warm-up.
-
-cocoa-tokenizer needs an environment of its own: {HOW_TO_INSTALL}
-"""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `python -m train bench tokenizer`."""
-    command.description = STORY
-    command.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.add_argument(
-        "tables",
-        type=Path,
-        nargs="?",
-        metavar="CLIF_DIR",
-        help=f"folder of a site's CLIF tables (default: {DEFAULT_COPIES} copies of the open MIMIC-IV demo)",
-    )
-    command.add_argument(
-        "--cocoa", metavar="FILE", help="the program, such as cocoa/bin/cocoa (the one on the PATH)"
-    )
-    command.add_argument("--repeats", type=_positive, default=3, metavar="N", help="runs of each tool (3)")
-    command.add_argument(
-        "--copies",
-        type=_positive,
-        nargs="+",
-        metavar="N",
-        help="measure N copies of the tables, with ids of their own and 5 %% noise on vitals and labs, in a "
-        "temporary folder that is removed; several numbers show how memory grows",
-    )
-    command.add_argument("--events", default="paper", metavar="MAP", help="paper, all, or a file (paper)")
-    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
