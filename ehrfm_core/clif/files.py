@@ -22,12 +22,13 @@ class TableFiles:
     parts: tuple[Path, ...]
 
 
-def find_tables(folder: Path) -> dict[str, TableFiles]:
+def find_tables(folder: Path, problems: list[str] | None = None) -> dict[str, TableFiles]:
     """The tables of a CLIF directory by name; the case of file names does not matter.
 
-    A table `labs` is `clif_labs.parquet`, `clif_labs.csv`, `clif_labs.csv.gz`, or a folder of such parts
-    called `clif_labs` or `clif_labs.parquet`. Raises UserError where the folder is missing, a table lies
-    there twice, or a folder of parts is empty or mixed.
+    A table `labs` is `clif_labs.parquet`, `clif_labs.csv`, `clif_labs.csv.gz`, or a folder of such parts,
+    `clif_labs` or `clif_labs.parquet`. Raises UserError where the folder is missing, a table lies there
+    twice, or a folder of parts is empty or mixed; with a list of `problems` such a table is left out and what
+    is wrong with it is added to the list.
     """
     if not folder.is_dir():
         raise UserError(
@@ -35,17 +36,21 @@ def find_tables(folder: Path) -> dict[str, TableFiles]:
         )
     found: dict[str, TableFiles] = {}
     for path in sorted(folder.iterdir()):
-        lower = path.name.lower()
         suffix = _suffix(path)
-        if not lower.startswith(PREFIX) or (suffix is None and not path.is_dir()):
+        if not path.name.lower().startswith(PREFIX) or (suffix is None and not path.is_dir()):
             continue
-        name = lower.removeprefix(PREFIX).removesuffix(suffix or "")
-        if name in found:
-            raise UserError(
-                f"{folder} holds the table {name} twice, as {found[name].path.name} and as {path.name}; "
-                "leave one of them."
-            )
-        found[name] = TableFiles(name, path, _parts(path) if path.is_dir() else (path,))
+        name = path.name.lower().removeprefix(PREFIX).removesuffix(suffix or "")
+        try:
+            if name in found:
+                raise UserError(
+                    f"{folder} holds the table {name} twice, as {found[name].path.name} and as {path.name}; "
+                    "leave one of them."
+                )
+            found[name] = TableFiles(name, path, _parts(path) if path.is_dir() else (path,))
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
     return found
 
 

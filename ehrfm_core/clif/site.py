@@ -106,7 +106,9 @@ def _read(
     if orphans == rows:
         _refuse_strangers(directory, table, key, rows, ids)
     if orphans > 0.1 * rows and key == ID:
-        return [f"clif_{table}: {rows - orphans:,} of {rows:,} rows belong to a stay of clif_hospitalization."]
+        return [
+            f"clif_{table}: {rows - orphans:,} of {rows:,} rows belong to a stay of clif_hospitalization."
+        ]
     return []
 
 

@@ -89,6 +89,8 @@ class ClifDirectory:
                     columns.append(number(part, column, dtype).alias(column))
                 elif column in ID_COLUMNS:
                     columns.append(id_text(part, column, dtype).alias(column))
+                elif isinstance(dtype, pl.Duration | pl.Object):
+                    raise UserError(f"{part}: column {column!r} is {dtype}, not a category; convert it.")
                 else:
                     columns.append(pl.col(column).cast(pl.String))
             parts.append(frame.select(columns))

@@ -40,12 +40,14 @@ def check_directory(folder: Path, events: EventMap) -> Report:
     it. The order of rows does not matter.
     """
     needs = Needs(events)
+    problems: list[str] = []
     try:
-        files = find_tables(folder)
+        files = find_tables(folder, problems)
     except (UserError, OSError) as error:
         finding = Finding("error", "", None, "unreadable_folder", 1, None, str(error))
         return Report(str(folder), events.name, None, (), (finding,), ())
-    findings = [*missing_tables(folder, files, needs), *unknown_tables(files, needs)]
+    findings = [Finding("error", "", None, "unreadable_folder", 1, None, problem) for problem in problems]
+    findings += [*missing_tables(folder, files, needs), *unknown_tables(files, needs)]
     tables: dict[str, OpenTable] = {}
     values: dict[str, dict[str, Values]] = {}
     for name in sorted(files, key=lambda name: (name not in STATIC_TABLES, name)):
