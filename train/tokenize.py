@@ -243,6 +243,7 @@ def _summary(
         "families": _families(counts, tokenizer, kinds, stays.height),
         "n_events": counts.n_events,
         "events_outside": counts.n_outside,
+        "values_in_other_units": counts.n_strange_units,
         "unknown_events": sum(unknown.values()),
         "unknown_codes": dict(list(unknown.items())[:20]),
     }
@@ -264,6 +265,11 @@ def _token_notes(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
         notes.append(
             f"{summary['events_outside']:,} events lie more than {EDGE_HOURS} h before their stay or after "
             "its end; they are left out."
+        )
+    if summary["values_in_other_units"]:
+        notes.append(
+            f"{summary['values_in_other_units']:,} doses are in a unit that cannot be brought to that of "
+            "the cut points, or need a weight that is not charted before them; their events have no value."
         )
     for window in summary["windows"]:
         if window["truncated_stays"]:

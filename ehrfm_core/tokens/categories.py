@@ -21,7 +21,7 @@ class CategoryCounts:
         self._kinds, self._train, self._minutes = kinds, train, window_hours * 60
         self.stays, self.stays_window = (np.zeros(len(kinds.codes), dtype=np.int64) for _ in range(2))
         self._by_kind = np.zeros((len(kinds), 2, 2), dtype=np.int64)  # kind, training stay, in the window
-        self.n_events = self.n_outside = 0
+        self.n_events = self.n_outside = self.n_strange_units = 0
 
     def add(self, block: Block) -> None:
         """Count the events of one block."""
@@ -37,6 +37,7 @@ class CategoryCounts:
         self.stays_window += (seen > 1).sum(axis=0)
         self.n_events += len(code)
         self.n_outside += block.n_outside
+        self.n_strange_units += block.n_strange_units
 
     @property
     def kinds_window(self) -> np.ndarray:

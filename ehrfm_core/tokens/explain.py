@@ -18,6 +18,7 @@ from ehrfm_core.tokens.decode import decode
 from ehrfm_core.tokens.kinds import Kinds
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import REFERENCE, UNK, fuse
+from ehrfm_core.tokens.weights import transition
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,12 @@ def _converted(value: float, unit: str, base: str) -> tuple[float | None, str]:
     if not unit:
         return value, f"The dose is taken to be in {base}, the unit of the cut points."
     known = base_unit(unit)
+    if known is not None and transition(known[1], base):
+        how = "divided" if transition(known[1], base) > 0 else "multiplied"
+        return (
+            None,
+            f"{unit} is {how} by the last weight charted before it to give {base}: no bin without one.",
+        )
     if known is None or known[1] != base:
         return (
             None,

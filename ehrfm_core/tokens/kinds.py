@@ -9,6 +9,7 @@ from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.spans import by_number
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import UNK
+from ehrfm_core.tokens.weights import WEIGHT, transition
 
 LAST = 2**31 - 1
 
@@ -23,7 +24,17 @@ class Kinds:
     def __init__(self, tokenizer: Tokenizer, items: list[Item]) -> None:
         self.codes = sorted({item.code for item in items})
         place_of = {code: place for place, code in enumerate(self.codes)}
-        self._cuts = [_cuts(tokenizer, item) for item in items]
+        targets = [tokenizer.units.get(item.code) for item in items]
+        pairs = list(zip(items, targets, strict=True))
+        self.transitions = np.array([transition(item.unit, to) for item, to in pairs], dtype=np.int8)
+        self.is_weight = np.array([item.code == WEIGHT for item in items], dtype=bool)
+        # values in a unit that is not that of the cut points, and that no weight turns into it
+        valued = {*tokenizer.cut_points, *tokenizer.reference}
+        other = [item.unit != to and item.code in valued for item, to in pairs]
+        self.strange = np.array(other, dtype=bool) & (self.transitions == 0)
+        self._cuts = [
+            None if odd else _cuts(tokenizer, item) for item, odd in zip(items, self.strange, strict=True)
+        ]
         sizes = np.array([1 if cuts is None else len(cuts) + 2 for cuts in self._cuts], dtype=np.int64)
         self._base = np.cumsum(sizes) - sizes  # first kind of an item: without a value; then its bins
         rows, keys = [], []
@@ -60,8 +71,8 @@ class Kinds:
 
 
 def _cuts(tokenizer: Tokenizer, item: Item) -> np.ndarray | None:
-    """Cut points of an item; None where values have no bins (no cut points, an answer, another unit)."""
-    if item.answer is not None or item.unit != tokenizer.units.get(item.code):
+    """Cut points of an item; None where values have no bins (no cut points, or an answer)."""
+    if item.answer is not None:
         return None
     if item.code in tokenizer.reference:
         lower, upper = tokenizer.reference[item.code]

@@ -15,6 +15,7 @@ from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.kinds import Kinds
 from ehrfm_core.tokens.spans import EDGE_SECONDS, Span, span_of
 from ehrfm_core.tokens.tokenizer import MISSING, UNKNOWN_DISCHARGE, Tokenizer
+from ehrfm_core.tokens.weights import weighed
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Block:
     minute: np.ndarray
     n_tokens: np.ndarray
     n_outside: int
+    n_strange_units: int
 
 
 def build_timelines(site: Site, tokenizer: Tokenizer, kinds: Kinds) -> Iterator[Block]:
@@ -66,7 +68,10 @@ def _build(
     suffix: np.ndarray,
     end_minute: np.ndarray,
 ) -> Block:
-    stay, second, kind = _ordered(span, kinds.of(span.item, span.value), len(kinds))
+    value = weighed(span, kinds.transitions, kinds.is_weight)
+    unweighed = int(np.count_nonzero(np.isnan(value)) - np.count_nonzero(np.isnan(span.value)))
+    strange = int(np.count_nonzero(kinds.strange[span.item] & ~np.isnan(value)))
+    stay, second, kind = _ordered(span, kinds.of(span.item, value), len(kinds))
     since = np.maximum(second, 0)
     minute = (since / 60).astype(np.float32)
     lengths = kinds.lengths[kind]
@@ -104,6 +109,7 @@ def _build(
         minute,
         n_tokens,
         span.n_outside,
+        strange + unweighed,
     )
 
 
