@@ -71,14 +71,23 @@ def _describe(tokens: pl.DataFrame, bins: dict[str, int]) -> pl.DataFrame:
     code = pl.concat_str("family", pl.lit("/"), "name")
     most = code.replace_strict(bins, default=None, return_dtype=pl.Int64).fill_null(0) if bins else pl.lit(0)
     level = pl.concat_str(pl.lit(" · bin "), pl.col("bin") + 1, pl.lit(" of "), most)
+    # against a reference range
+    against = pl.concat_str(
+        pl.lit(" · "), pl.col("token").str.extract("(LOW|NORMAL|HIGH)$").str.to_lowercase()
+    )
     answer = pl.concat_str(pl.lit(": "), pl.col("answer").str.replace_all("_", " "))
+    # families of a map of one's own, or of MEDS, by their own name
+    own = pl.concat_str(
+        pl.col("family").str.slice(0, 1).str.to_uppercase(),
+        pl.col("family").str.slice(1).str.replace_all("_", " "),
+    ).fill_null("Other")
     return tokens.with_columns(
         hour=pl.col("minute") / 60,
         prefix=pl.col("family").is_in(PREFIX_FAMILIES) | (pl.col("token") == START),
         label=pl.when(pl.col("family").is_in(PREFIX_FAMILIES) | (pl.col("token") == START))
         .then(pl.lit(PREFIX_LABEL))
-        .otherwise(pl.col("family").replace_strict(LABELS, default="Other", return_dtype=pl.String)),
-        text=pl.concat_str(name, pl.coalesce(level, answer, pl.lit(""))),
+        .otherwise(pl.col("family").replace_strict(LABELS, default=own, return_dtype=pl.String)),
+        text=pl.concat_str(name, pl.coalesce(against, level, answer, pl.lit(""))),
     )
 
 

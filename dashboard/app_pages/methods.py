@@ -146,6 +146,7 @@ def model(study: Study) -> None:
     )
     for column, (label, value) in zip(st.columns(len(facts)), facts, strict=True):
         column.metric(label, "—" if value is None else f"{value:,.0f}")
+    st.caption(_scheme(tokenizer))
     names = {
         "uniform_nats": "Every token equally likely",
         "unigram_nats": "Token frequencies",
@@ -226,6 +227,19 @@ def manifest(study: Study) -> None:
             hide_index=True,
             alt="Versions of the packages that made the study",
         )
+
+
+def _scheme(tokenizer: dict[str, Any]) -> str:
+    """How stays became tokens, in words."""
+    two = "an event is a category token and a value token" if tokenizer.get("scheme") == "paper" else None
+    parts = [
+        two or "an event is one token of its category and value",
+        "reference ranges where CLIF gives them" if tokenizer.get("bins") == "reference" else None,
+        "tokens for gaps in time" if tokenizer.get("spacing") else None,
+        "specimen and order of labs kept apart" if tokenizer.get("labs") == "fine" else None,
+        f"events of the map “{tokenizer.get('events', {}).get('name', 'paper')}”",
+    ]
+    return "Tokens: " + "; ".join(part for part in parts if part) + "."
 
 
 main()

@@ -12,6 +12,7 @@ from dashboard.timeline import LABELS, PREFIX_LABEL
 from ehrfm_core.outcomes import OUTCOMES
 
 HOURS = 24
+HEIGHT, LANES_PX, LANE_PX = 720, 240, 24  # of the figure; of a lane of charts; of a family of events
 _LANE_ORDER = [PREFIX_LABEL, *LABELS.values()]
 
 
@@ -23,12 +24,13 @@ def lanes(
     `tokens` and `largest` come from `timeline`, `path` from `population.path`. The static prefix stands at
     hour 0 in the first lane and is left out of the second, where it would dwarf every event.
     """
+    events = max(LANES_PX, LANE_PX * tokens["label"].n_unique())
     figure = make_subplots(
         rows=3,
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.07,
-        row_heights=[0.34, 0.32, 0.34],
+        vertical_spacing=0.07 * HEIGHT / (HEIGHT + events - LANES_PX),
+        row_heights=[events, 0.94 * LANES_PX, LANES_PX],
         subplot_titles=(
             "What was charted",
             "Jump at each token, ‖ΔR‖ in the full space",
@@ -39,7 +41,11 @@ def lanes(
     _jumps(figure, tokens, largest)
     _risks(figure, path, hours)
     theme.style(
-        figure, height=720, legend=False, margin={"l": 8, "r": 160, "t": 28, "b": 8}, hovermode="closest"
+        figure,
+        height=HEIGHT + events - LANES_PX,
+        legend=False,
+        margin={"l": 8, "r": 160, "t": 28, "b": 8},
+        hovermode="closest",
     )
     figure.update_xaxes(range=[-0.4, hours + 0.4], tickvals=list(range(0, hours + 1, 3)))
     figure.update_xaxes(title="Hours since the start of the stay", row=3, col=1)
@@ -78,7 +84,9 @@ def _events(figure: go.Figure, tokens: pl.DataFrame, largest: pl.DataFrame) -> N
         col=1,
     )
     _numbered(figure, largest, "label", row=1)
-    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], showgrid=True, row=1, col=1)
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=order[::-1], dtick=1, showgrid=True, row=1, col=1
+    )
 
 
 def _jumps(figure: go.Figure, tokens: pl.DataFrame, largest: pl.DataFrame) -> None:
