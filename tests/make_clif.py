@@ -195,12 +195,12 @@ def make_all_tables(*, patients: int = 12, seed: int = 0) -> Tables:
     settings = ("fio2_set", "lpm_set", "peep_set", "resp_rate_set", "resp_rate_obs", "minute_vent_obs")
     tables["respiratory_support"] = support.with_columns(
         pl.Series("tracheostomy", rng.integers(0, 2, n)),
-        *(pl.Series(name, rng.uniform(0.2, 30, n).round(2)).replace(0, None) for name in settings),
+        *(pl.Series(name, rng.uniform(0.2, 30, n).round(2)) for name in settings),
     )
     tables["crrt_therapy"] = support.select(
         ID,
         "recorded_dttm",
-        pl.Series("crrt_mode_category", rng.choice(["cvvh", "cvvhdf", None], n)),
+        pl.Series("crrt_mode_category", rng.choice(["cvvh", "cvvhdf"], n)),
         pl.Series("blood_flow_rate", rng.integers(100, 300, n).astype(float)),
         pl.Series("ultrafiltration_out", rng.uniform(0, 300, n).round(1)),
     )

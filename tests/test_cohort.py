@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehrfm_core.clif.tables import check_directory
-from ehrfm_core.cohort import SOURCE_SPLIT, SplitFractions, add_split, read_stays
+from ehrfm_core.cohort import SOURCE_SPLIT, SplitFractions, add_split
 from ehrfm_core.errors import UserError
-from tests.make_clif import BEGIN, Tables, make_tables, write_tables
+from tests.make_clif import BEGIN, Tables, make_tables
+from tests.make_site import happen, quiet
+from tests.make_site import read as read_site
 
 
-def read(tables: Tables, folder: Path) -> pl.DataFrame:
-    write_tables(tables, folder)
-    return read_stays(folder, check_directory(folder))[0]
+def read(tables: Tables | Path, folder: Path) -> pl.DataFrame:
+    return read_site(tables, folder).stays.drop("split")
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def one(tables: Tables, stay: str, **values: object) -> None:
     )
 
 
-def test_the_demo_has_the_published_counts(demo: Path) -> None:
-    stays, _ = read_stays(demo, check_directory(demo))
+def test_the_demo_has_the_published_counts(demo: Path, tmp_path: Path) -> None:
+    stays = read_site(demo, tmp_path).stays
     no_icu, no_imv = stays.filter(~pl.col("icu_24h")), stays.filter(~pl.col("imv_24h"))
     assert stays.height == 245
     assert stays["long_los"].sum() == 91
@@ -100,10 +100,9 @@ def test_ages_that_cannot_be(tables: Tables, tmp_path: Path, age: float | None) 
 def test_a_stay_of_nobody_is_left_out_and_told(tables: Tables, tmp_path: Path) -> None:
     stay = read(tables, tmp_path)["hospitalization_id"][0]
     one(tables, stay, patient_id=None)
-    write_tables(tables, tmp_path)
-    stays, notes = read_stays(tmp_path, check_directory(tmp_path))
-    assert stay not in stays["hospitalization_id"]
-    assert any(note.startswith("1 stays lack a patient") for note in notes)
+    site = read_site(tables, tmp_path)
+    assert stay not in site.stays["hospitalization_id"]
+    assert any(note.startswith("1 stays lack a patient") for note in site.notes)
 
 
 def test_respiratory_support_without_rows_means_nothing_about_ventilation(
@@ -128,6 +127,42 @@ def test_a_misdated_vital_does_not_move_the_start(tables: Tables, tmp_path: Path
     wrong = tables["vitals"].head(1).with_columns(pl.lit(BEGIN - timedelta(days=9000)).alias("recorded_dttm"))
     tables["vitals"] = pl.concat([tables["vitals"], wrong.cast(tables["vitals"].schema)])  # type: ignore[arg-type]
     assert read(tables, tmp_path)["start"].equals(before["start"])
+
+
+def test_start_and_end_follow_the_vitals_but_the_length_of_stay_does_not(tmp_path: Path) -> None:
+    tables = quiet()
+    before = read(tables, tmp_path).row(0, named=True)
+    hours = before["los_hours"]
+    for hour in (-23, 5, hours + 23):
+        happen(tables, "vitals", [{"recorded_dttm": hour, "vital_category": "sbp", "vital_value": 1.0}])
+    after = read(tables, tmp_path).row(0, named=True)
+    assert before["start"] - after["start"] == timedelta(hours=23)
+    assert after["end"] - before["end"] == timedelta(hours=23)
+    assert after["los_hours"] == before["los_hours"]
+    for hour in (-25, hours + 25):
+        happen(tables, "vitals", [{"recorded_dttm": hour, "vital_category": "sbp", "vital_value": 1.0}])
+    assert read(tables, tmp_path).row(0, named=True) == after
+
+
+@pytest.mark.parametrize(("hour", "early"), [(-5, True), (24, True), (24.01, False)])
+def test_an_outcome_is_early_where_it_lies_in_the_window(tmp_path: Path, hour: float, early: bool) -> None:
+    tables = quiet()
+    happen(tables, "adt", [{"in_dttm": hour, "location_category": "ICU"}])
+    happen(tables, "respiratory_support", [{"recorded_dttm": hour, "device_category": "IMV"}])
+    row = read(tables, tmp_path).row(0, named=True)
+    assert (row["icu"], row["icu_24h"], row["imv"], row["imv_24h"]) == (True, early, True, early)
+    others = read(tables, tmp_path).slice(1)
+    assert others["icu"].null_count() == others.height, "every stay is somewhere: no row tells nothing"
+    assert others["imv"].to_list() == [False] * others.height
+
+
+def test_a_longer_window_asks_for_longer_stays(tables: Tables, tmp_path: Path) -> None:
+    stays = read(tables, tmp_path)
+    longer = read_site(tables, tmp_path, window_hours=100).stays
+    assert 0 < longer.height < stays.height
+    assert set(longer["hospitalization_id"]) == set(
+        stays.filter(pl.col("los_hours") >= 100)["hospitalization_id"]
+    )
 
 
 patients = st.lists(
