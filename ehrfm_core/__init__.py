@@ -5,4 +5,4 @@ A stage is a pure function from frames and arrays to frames and arrays; only `eh
 knows where files lie.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

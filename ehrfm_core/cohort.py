@@ -92,7 +92,7 @@ def read_hospitalizations(
     """
     stays = _hospitalizations(directory, event_map)
     patients = _patients(directory, event_map)
-    everybody = stays.select(ID, "patient_id", "admission")
+    everybody = stays.select(ID, "patient_id", "admission", "discharge_time")
     read, path = stays.height, directory.path("hospitalization")
     if not read:
         raise UserError(f"{path} has no row with a hospitalization_id.")

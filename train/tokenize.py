@@ -165,6 +165,7 @@ def _write_site(
         categories.select(*SITE_FILES["categories"]),
         SITE_FILES["categories"],
     )
+    counts.n_outside += site.n_far
     summary = _summary(stays, lengths, counts, tokenizer, kinds)
     return summary, site.notes + _token_notes(summary, settings), trained
 

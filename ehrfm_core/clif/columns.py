@@ -13,6 +13,7 @@ from ehrfm_core.errors import UserError
 
 # PyYAML's safe loader, in C where there is one: ten times as fast
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+FLOAT32_DIGITS = 7
 TIME = pl.Datetime("us", "UTC")
 # of text: ISO 8601 with its offset; PostgreSQL writes the hours of the offset alone
 TIME_FORMATS = ("%+", "%Y-%m-%d %H:%M%:z", "%Y-%m-%d %H:%M:%S%.f%#z")
@@ -73,6 +74,14 @@ def number(path: Path, column: str, dtype: pl.DataType) -> pl.Expr:
     value = pl.col(column)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         text = value.cast(pl.String).str.strip_chars()
+        truth = text.str.to_lowercase()  # a Boolean in csv, which is 1 or 0 in parquet
+        text = (
+            pl.when(truth == "true")
+            .then(pl.lit("1"))
+            .when(truth == "false")
+            .then(pl.lit("0"))
+            .otherwise(text)
+        )
         return (
             pl.when(text != "")
             .then(text.cast(pl.Float64, strict=False).fill_null(float("nan")))
@@ -80,6 +89,8 @@ def number(path: Path, column: str, dtype: pl.DataType) -> pl.Expr:
         )
     if not (dtype.is_numeric() or dtype in (pl.Null, pl.Boolean)):
         raise UserError(f"{path}: column {column!r} is {dtype}, not a number; convert it.")
+    if dtype == pl.Float32:  # 0.1 is 0.1, and not 0.10000000149, at every hospital
+        return value.cast(pl.Float64).round_sig_figs(FLOAT32_DIGITS)
     return value.cast(pl.Float64)
 
 

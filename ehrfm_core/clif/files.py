@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import polars as pl
 
+from ehrfm_core.clif.columns import clifpy_file
 from ehrfm_core.errors import UserError
 
 SUFFIXES = (".parquet", ".csv.gz", ".csv")
@@ -46,12 +48,24 @@ def find_tables(folder: Path, problems: list[str] | None = None) -> dict[str, Ta
                     f"{folder} holds the table {name} twice, as {found[name].path.name} and as {path.name}; "
                     "leave one of them."
                 )
-            found[name] = TableFiles(name, path, _parts(path) if path.is_dir() else (path,))
+            parts = _parts(path) if path.is_dir() else (path,)
+            if parts:
+                found[name] = TableFiles(name, path, parts)
+            elif name in clif_tables():  # clif_figures is a folder of somebody's figures
+                raise UserError(f"{path} is a folder without a parquet or csv file; export the table again.")
         except UserError as error:
             if problems is None:
                 raise
             problems.append(str(error))
     return found
+
+
+@cache
+def clif_tables() -> frozenset[str]:
+    """Names of the tables of CLIF 2.1 and 3.0, those that clifpy has a schema of."""
+    folders = (clifpy_file(f"schemas/{version}") for version in ("2.1", "3.0"))
+    end = "_schema.yaml"
+    return frozenset(path.name.removesuffix(end) for folder in folders for path in folder.glob(f"*{end}"))
 
 
 def _suffix(path: Path) -> str | None:
@@ -65,8 +79,6 @@ def _parts(folder: Path) -> tuple[Path, ...]:
         for path in folder.rglob("*")
         if path.is_file() and _suffix(path) and not path.name.startswith(hidden)
     )
-    if not parts:
-        raise UserError(f"{folder} is a folder without a parquet or csv file; export the table again.")
     if len({_suffix(part) == ".parquet" for part in parts}) > 1:
         raise UserError(f"{folder} mixes parquet and csv parts; keep the parts of one kind.")
     return tuple(parts)
@@ -91,9 +103,10 @@ def scan_part(part: Path) -> pl.LazyFrame:
 
 
 def schema_of(table: TableFiles) -> dict[str, pl.DataType]:
-    """Columns of a table with the type that its first part gives them."""
+    """Columns of a table with the type that the first part which has one gives them."""
     columns: dict[str, pl.DataType] = {}
     for part in table.parts:
         for column, dtype in scan_part(part).collect_schema().items():
-            columns.setdefault(column, dtype)
+            if columns.get(column, pl.Null()) == pl.Null:  # an empty part, as pandas writes it, has no types
+                columns[column] = dtype
     return columns

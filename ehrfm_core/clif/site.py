@@ -40,7 +40,7 @@ class Site:
 
     `stays`: the cohort, sorted by id (columns of `cohort.finish_stays`); `store`: its events, numbered by
     row of `stays`; `start` and `end`: edges of each stay in µs since admission (n); `not_numbers`: values
-    by code that were NaN, infinite or text.
+    by code that were NaN, infinite or text; `n_far`: events not in the store, days outside their stay.
     """
 
     stays: pl.DataFrame
@@ -49,6 +49,7 @@ class Site:
     end: np.ndarray
     notes: list[str] = field(default_factory=list)
     not_numbers: dict[str, int] = field(default_factory=dict)
+    n_far: int = 0
 
 
 def read_site(
@@ -67,6 +68,7 @@ def read_site(
     numbered = stays.select(ID, pl.int_range(pl.len(), dtype=pl.UInt32).alias("stay"))
     ids = everybody.join(numbered, on=ID, how="left").with_columns(pl.col("stay").fill_null(OUTSIDE))
     length = (stays["discharge_time"] - stays["admission"]).dt.total_microseconds().to_numpy()
+    before = _earlier_ends(everybody, stays)
     watch = Watch(length)
     store = EventStore(stays.height, expected=_expected(directory, event_map), folder=scratch)
     sources, found = sources_of(directory, event_map, store, fine=fine)
@@ -76,15 +78,22 @@ def read_site(
         keys = {s.spec.key for s in sources if s.spec.table == table} | ({ID} if table in WATCHED else set())
         for key in sorted(keys):
             own = [s for s in sources if s.spec.table == table and s.spec.key == key]
-            notes += _read(directory, table, key, own, ids, watch)
+            notes += _read(directory, table, key, own, ids, watch, before)
     stays = finish_stays(stays, watch, window_hours=window_hours)
     bad: Counter[str] = sum((source.counts.not_numbers for source in sources), start=Counter())
     start, end = edges(watch)
-    return Site(stays, store, start, end, notes + found + notes_of(sources), dict(bad))
+    n_far = sum(source.counts.far for source in sources)
+    return Site(stays, store, start, end, notes + found + notes_of(sources), dict(bad), n_far)
 
 
 def _read(
-    directory: ClifDirectory, table: str, key: str, sources: list[Source], ids: pl.DataFrame, watch: Watch
+    directory: ClifDirectory,
+    table: str,
+    key: str,
+    sources: list[Source],
+    ids: pl.DataFrame,
+    watch: Watch,
+    before: np.ndarray,
 ) -> list[str]:
     """One pass over a table; notes on rows that belong to nobody."""
     rows = orphans = 0
@@ -97,7 +106,7 @@ def _read(
         if see:
             see(batch, arrays, own)
         for source in sources:
-            source.take(batch, arrays, own, watch.length)
+            source.take(batch, arrays, own, watch.length, before)
     if orphans:
         without = int(directory.scan(table, others=(key,)).select(pl.col(key).null_count()).collect().item())
         rows, orphans = rows - without, orphans - without
@@ -143,6 +152,16 @@ def _refuse_strangers(directory: ClifDirectory, table: str, key: str, rows: int,
         f"{directory.path('hospitalization').name} ({theirs!r} here, {ids[key].drop_nulls().first()!r} "
         "there); use one form."
     )
+
+
+def _earlier_ends(everybody: pl.DataFrame, stays: pl.DataFrame) -> np.ndarray:
+    """When the last of the patient's earlier stays ended, in µs since admission (stays); far back if none."""
+    ends = everybody.sort("patient_id", "admission", ID).select(
+        ID, pl.col("discharge_time").cum_max().shift(1).over("patient_id").alias("before")
+    )
+    joined = stays.select(ID, "admission").join(ends, on=ID, how="left", maintain_order="left")
+    micros = (pl.col("before") - pl.col("admission")).dt.total_microseconds()
+    return joined.select(micros.fill_null(-(2**62))).to_series().to_numpy()
 
 
 def _expected(directory: ClifDirectory, event_map: EventMap) -> int:

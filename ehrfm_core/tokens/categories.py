@@ -86,9 +86,10 @@ class CategoryCounts:
                 "n_stays_window": self.stays_window,
             }
         )
-        frame = pl.DataFrame({"code": sorted(known | set(self._kinds.codes))}, schema={"code": pl.String})
+        # what the map's filters leave out, or lies outside every stay, is no code of the site
+        codes = sorted(known | set(own.filter(pl.col("n_events") > 0)["code"]))
+        frame = pl.DataFrame({"code": codes}, schema={"code": pl.String})
         frame = frame.join(own, on="code", how="left").fill_null(0)
-        codes = frame["code"].to_list()
         return frame.with_columns(
             pl.Series("family", [family(code) for code in codes], dtype=pl.String),
             pl.Series("known", [code in known for code in codes], dtype=pl.Boolean),

@@ -11,6 +11,7 @@ import polars as pl
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventSource
 from ehrfm_core.clif.event_store import Item
+from ehrfm_core.clif.events import DIGITS
 from ehrfm_core.clif.units import base_unit
 from ehrfm_core.errors import UserError
 from ehrfm_core.tokens.categories import event_codes
@@ -157,7 +158,8 @@ def _converted(value: float, unit: str, base: str) -> tuple[float | None, str]:
             None,
             f"{unit} cannot be converted to {base}, the unit of the cut points: the event has no value.",
         )
-    return value * known[0], f"{value:g} {unit} is {value * known[0]:g} {base}, the unit of the cut points."
+    dose = float(f"{value * known[0]:.{DIGITS}g}")
+    return dose, f"{value:g} {unit} is {dose:g} {base}, the unit of the cut points."
 
 
 def _bin_reason(tokenizer: Tokenizer, code: str, value: float) -> str:

