@@ -462,3 +462,14 @@ def test_a_dose_per_kilogram_is_weighed_by_the_last_weight_before_it(tmp_path: P
     found = [(m, t) for m, t in result.between(FIRST) if "weight" not in t and m in (60, 120, 600)]
     medication = "medication/x"
     assert found == [(60, medication), (120, medication), (120, "Q1"), (600, medication), (600, "Q2")]
+
+
+def test_a_window_that_just_fits_is_not_cut_off(tmp_path: Path) -> None:
+    tables = quiet()
+    happen(tables, "labs", [lab(1, None), lab(2, None), lab(3, None)])
+    result = tokenize(tables, tmp_path)
+    trunc = result.tokenizer.vocabulary["TRUNC"]
+    fits, cut = (result.window(max_tokens=n)["tokens"][0].to_list() for n in (9, 8))
+    assert fits == result.frame["tokens"][0].to_list()[:9]
+    assert cut == [*fits[:7], trunc]
+    assert trunc not in fits
