@@ -17,7 +17,7 @@ from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.files import scan_part
 from ehrfm_core.clif.site import Site, read_site
 from ehrfm_core.clif.tables import ID, ClifDirectory
-from ehrfm_core.cohort import EDGE_HOURS, SOURCE_SPLIT, TARGET_SPLIT, add_split
+from ehrfm_core.cohort import SOURCE_SPLIT, TARGET_SPLIT, add_split
 from ehrfm_core.errors import UserError
 from ehrfm_core.sources.meds import MedsDirectory, read_meds
 from ehrfm_core.study.files import sha256, write_json, write_parts, write_table
@@ -30,10 +30,10 @@ from ehrfm_core.tokens.kinds import Kinds
 from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.vocabulary import family
 from ehrfm_core.tokens.window import to_series
 from train.progress import say
 from train.stages import run_stage
+from train.token_summary import notes_of, summary_of
 
 # a damaged file can break polars in its core, past its exceptions
 BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -166,8 +166,8 @@ def _write_site(
         SITE_FILES["categories"],
     )
     counts.n_outside += site.n_far
-    summary = _summary(stays, lengths, counts, tokenizer, kinds)
-    return summary, site.notes + _token_notes(summary, settings), trained
+    summary = summary_of(stays, lengths, counts, tokenizer, kinds)
+    return summary, site.notes + notes_of(summary, settings), trained
 
 
 def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:
@@ -218,72 +218,3 @@ def _refuse_the_same_hospital_twice(inputs: Mapping[str, Mapping[str, Any]]) -> 
                 f"{other} and {site} hold the same stays: one hospital under two names would "
                 "test a model on the patients it was trained on."
             )
-
-
-def _summary(
-    stays: pl.DataFrame, lengths: np.ndarray, counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds
-) -> dict[str, Any]:
-    settings, n_tokens = tokenizer.settings, stays["n_tokens"]
-    unknown = counts.unknown
-    return {
-        "n_stays": stays.height,
-        "n_patients": stays["patient_id"].n_unique(),
-        "splits": dict(stays["split"].value_counts().sort("split").iter_rows()),
-        "mean_tokens": round(float(n_tokens.mean()), 1),  # type: ignore[arg-type]
-        "median_tokens": float(n_tokens.median()),  # type: ignore[arg-type]
-        "max_tokens": int(n_tokens.max()),  # type: ignore[arg-type]
-        "truncated_stays": int((lengths[0] > settings.max_tokens).sum()),
-        "windows": [
-            {
-                "hours": hours,
-                "mean_tokens": round(float(row.mean()), 1),
-                "truncated_stays": int((row > settings.max_tokens).sum()),
-            }
-            for hours, row in zip(settings.windows, lengths, strict=True)
-        ],
-        "families": _families(counts, tokenizer, kinds, stays.height),
-        "n_events": counts.n_events,
-        "events_outside": counts.n_outside,
-        "values_in_other_units": counts.n_strange_units,
-        "unknown_events": sum(unknown.values()),
-        "unknown_codes": dict(list(unknown.items())[:20]),
-    }
-
-
-def _families(counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds, n_stays: int) -> dict[str, float]:
-    """Mean number of tokens a stay in the window by family, most first; values count for their category."""
-    means = dict.fromkeys((*tokenizer.prefix, "special"), 1.0)
-    for kind in np.flatnonzero(counts.kinds_window):
-        name = family(kinds.codes[kinds.code[kind]]) if kinds.known[kind] else "special"
-        means[name] = means.get(name, 0.0) + counts.kinds_window[kind] * kinds.lengths[kind] / n_stays
-    rounded = {name: round(float(mean), 2) for name, mean in means.items()}
-    return dict(sorted(rounded.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _token_notes(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
-    notes = []
-    if summary["events_outside"]:
-        notes.append(
-            f"{summary['events_outside']:,} events lie more than {EDGE_HOURS} h before their stay or after "
-            "its end; they are left out."
-        )
-    if summary["values_in_other_units"]:
-        notes.append(
-            f"{summary['values_in_other_units']:,} doses are in a unit that cannot be brought to that of "
-            "the cut points, or need a weight that is not charted before them; their events have no value."
-        )
-    for window in summary["windows"]:
-        if window["truncated_stays"]:
-            hours = "whole stay" if window["hours"] is None else f"first {window['hours']:g} h"
-            notes.append(
-                f"{window['truncated_stays']} stays have more than {settings.max_tokens} tokens in the "
-                f"{hours}; theirs end in TRUNC."
-            )
-    if summary["unknown_events"]:
-        share = summary["unknown_events"] / summary["n_events"]
-        codes = ", ".join(list(summary["unknown_codes"])[:3])
-        notes.append(
-            f"{summary['unknown_events']} events ({share:.1%}) have codes that the source's training split "
-            f"lacks; they became UNK (most often {codes})."
-        )
-    return notes

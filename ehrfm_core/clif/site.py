@@ -14,17 +14,9 @@ import pyarrow.parquet as pq
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.event_store import EventStore
-from ehrfm_core.clif.events import (
-    NO_TIME,
-    NOBODY,
-    OUTSIDE,
-    Batch,
-    Lookup,
-    Source,
-    notes_of,
-    read_table,
-    sources_of,
-)
+from ehrfm_core.clif.events import NOBODY, OUTSIDE, notes_of, read_table, sources_of
+from ehrfm_core.clif.lookup import Lookup
+from ehrfm_core.clif.source import NO_TIME, Batch, Source
 from ehrfm_core.clif.tables import ID, WATCHED, ClifDirectory
 from ehrfm_core.cohort import Watch, edges, finish_stays, read_hospitalizations
 from ehrfm_core.errors import UserError

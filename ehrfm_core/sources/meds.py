@@ -19,7 +19,7 @@ import yaml
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import MAPS, EventMap
 from ehrfm_core.clif.event_store import EventStore, Item
-from ehrfm_core.clif.events import Lookup
+from ehrfm_core.clif.lookup import Lookup
 from ehrfm_core.clif.site import Site
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.cohort import (

@@ -11,7 +11,7 @@ import polars as pl
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventSource
 from ehrfm_core.clif.event_store import Item
-from ehrfm_core.clif.events import DIGITS
+from ehrfm_core.clif.source import DIGITS
 from ehrfm_core.clif.units import base_unit
 from ehrfm_core.errors import UserError
 from ehrfm_core.tokens.categories import event_codes

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars import selectors as cs
 
-from ehrfm_core.clif import events as events_module
+from ehrfm_core.clif import source as source_module
 from ehrfm_core.errors import UserError
 from ehrfm_core.tokens.settings import TokenSettings
 from tests.make_clif import ID, Tables, make_all_tables, make_tables
@@ -322,7 +322,7 @@ def test_tables_and_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
 
 
 def test_free_text_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events_module, "MOST_CODES", 20)
+    monkeypatch.setattr(source_module, "MOST_CODES", 20)
     tables = quiet()
     for i in range(21):
         happen(tables, "vitals", [{"recorded_dttm": 1, "vital_category": f"note {i}", "vital_value": 1.0}])
@@ -336,7 +336,7 @@ def test_free_text_is_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_free_text_in_an_answer_is_blamed_on_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events_module, "MOST_CODES", 20)
+    monkeypatch.setattr(source_module, "MOST_CODES", 20)
     tables = quiet()
     rows = [
         {"recorded_dttm": 1, "assessment_category": "sbt", "categorical_value": f"note {i}"}
