@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.tokens.settings import BINS, LABS, PRESETS, SCHEMES, TokenSettings
+from ehrfm_core.tokens.settings import BINS, LABS, LONGEST_HOURS, PRESETS, SCHEMES, TokenSettings
 
 if TYPE_CHECKING:
     from ehrfm_core.clif.event_map import EventMap
@@ -62,7 +62,7 @@ def window_hours(value: str) -> float | None:
         hours = float(value)
     except ValueError:
         hours = 0.0
-    if not 0 < hours < 24 * 366:
+    if not 0 < hours < LONGEST_HOURS:
         raise argparse.ArgumentTypeError(f"{value!r} is neither a number of hours nor `all`")
     return hours
 

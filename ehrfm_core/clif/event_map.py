@@ -21,6 +21,7 @@ SHIPPED = ("paper", "all")
 FAMILY = re.compile(r"[a-z][a-z0-9_]*")
 FILTERS = ("equals", "one_of", "none_of", "at_least", "at_most", "present")
 RESERVED = ("age", "answer", "time", "special")
+TELL_THE_END = ("discharge_category", "discharge_name", "discharge_dttm", "death_dttm")
 STATIC_TABLES = ("patient", "hospitalization")
 
 
@@ -186,6 +187,8 @@ def _static(path: Path, part: str, place: int, entry: Any) -> StaticField:
         raise UserError(f"{where}: `table` must be patient or hospitalization, not {entry['table']!r}.")
     if not FAMILY.fullmatch(entry["family"]) or (entry["family"] in RESERVED and entry["family"] != "age"):
         raise UserError(f"{where}: {entry['family']!r} cannot be a family; use lower-case letters and _.")
+    if part == "prefix" and entry["column"] in TELL_THE_END:
+        raise UserError(f"{where}: {entry['column']!r} tells how the stay ends; it cannot stand before it.")
     return StaticField(**entry)
 
 

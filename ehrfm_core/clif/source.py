@@ -186,7 +186,10 @@ class Source:
             for place, n in zip(*np.unique(item[lost], return_counts=True), strict=True):
                 self.counts.odd_units[str(self.store.items[place].unit)] += int(n)
             # 3.6 mg/hour are 60 mcg/min, not 60.000000000000007, which is past a cut point at 60
-            value = pl.Series(value * factor).round_sig_figs(DIGITS).to_numpy()
+            with np.errstate(over="ignore"):
+                converted = pl.Series(value * factor).round_sig_figs(DIGITS).to_numpy()
+            self._count(self.counts.not_numbers, item[np.isinf(converted)])
+            value = np.where(np.isinf(converted), np.nan, converted)
         return value
 
     def _count(self, counter: Counter[str], item: np.ndarray) -> None:

@@ -184,7 +184,9 @@ def _check_ids(directory: ClifDirectory, table: str) -> None:
                 raise UserError(f"{part}: column {column!r} is {dtype}, not a single value; convert it.")
             text = id_text(part, column, dtype)
             if dtype.is_float():
-                frame = scan_part(part).select((pl.col(column).is_not_null() & text.is_null()).sum())
+                frame = scan_part(part).select(
+                    (pl.col(column).fill_nan(None).is_not_null() & text.is_null()).sum()
+                )
                 broken = int(frame.collect().item())
                 if broken:
                     raise UserError(

@@ -90,7 +90,7 @@ def _tokens(tokenizer: Tokenizer, item: Item, index: int) -> tuple[int, int]:
         token = item.code
         if value or answer:
             token = names.fuse(item.code, str(value or answer))
-        return vocabulary.get(token, unknown), -1
+        return vocabulary.get(token, vocabulary.get(item.code, unknown)), -1
     if item.code not in vocabulary:
         return unknown, -1
     return vocabulary[item.code], vocabulary.get(str(value or answer), -1)

@@ -11,6 +11,7 @@ SCHEMES = ("paper", "fused")
 BINS = ("quantile", "reference")
 LABS = ("coarse", "fine")
 MOST_BINS = 100
+LONGEST_HOURS = 8640.0  # 360 days; minutes are float32, exact to the second up to a year
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class TokenSettings:
         if not 2 <= self.n_bins <= MOST_BINS:
             raise UserError(f"{self.n_bins} bins cannot be made; give 2 to {MOST_BINS}.")
         windows = [self.window_hours, *(hours for hours in self.more_windows if hours is not None)]
-        if not all(0 < hours < 24 * 366 for hours in windows):
-            raise UserError("A window must be longer than 0 hours and shorter than a year.")
+        if not all(0 < hours < LONGEST_HOURS for hours in windows):
+            raise UserError("A window must be longer than 0 hours and shorter than 360 days.")
         if self.max_tokens < 8:
             raise UserError(f"{self.max_tokens} tokens cannot hold a window; give 8 or more.")
 

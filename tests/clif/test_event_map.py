@@ -158,7 +158,10 @@ def test_an_entry_that_is_no_mapping(tmp_path: Path, entry: Any) -> None:
         ({"suffix": [DISCHARGE | {"family": "end"}]}, "static `suffix` holds exactly one entry"),
         ({"other": []}, "`static` holds `prefix` and `suffix`"),
         ({"suffix": [{"family": "discharge"}]}, "entry 1 of static suffix needs exactly"),
-        ({"suffix": [DISCHARGE], "prefix": [DISCHARGE]}, "the static family 'discharge' is used twice"),
+        (
+            {"suffix": [DISCHARGE], "prefix": [DISCHARGE | {"column": "admission_type_category"}]},
+            "the static family 'discharge' is used twice",
+        ),
         (
             {"suffix": [DISCHARGE], "prefix": [DISCHARGE | {"family": "x", "table": "labs"}]},
             "entry 1 of static prefix: `table` must be patient or hospitalization, not 'labs'",
@@ -311,3 +314,9 @@ def test_a_name_with_a_filter_counts_its_rows_as_one_code(tmp_path: Path) -> Non
     site = read(tables, tmp_path, events="all")
     counted = dict(zip((i.code for i in site.store.items), site.store.n_by_item, strict=True))
     assert counted["respiratory/tracheostomy"] == tables["respiratory_support"]["tracheostomy"].sum() > 0
+
+
+def test_how_a_stay_ends_cannot_stand_before_it(tmp_path: Path) -> None:
+    leak = {"family": "ending", "table": "hospitalization", "column": "discharge_category"}
+    path = write_map(tmp_path, LAB, static={"prefix": [leak], "suffix": [DISCHARGE]})
+    refused(path, "'discharge_category' tells how the stay ends")

@@ -49,7 +49,7 @@ def tokens(tokenizer: Tokenizer, item: int, value: float) -> str:
         (1, 2.0, "lab/a Q3", "lab/a=Q3"),
         (1, 1e300, "lab/a Q4", "lab/a=Q4"),
         (2, np.nan, "assessment/x answer/yes", "assessment/x=yes"),
-        (3, np.nan, "assessment/x", "UNK"),
+        (3, np.nan, "assessment/x", "assessment/x"),
         (4, np.nan, "assessment/x", "assessment/x"),
         (5, 7.0, "UNK", "UNK"),
         (6, 7.0, "lab/flat Q0", "UNK"),

@@ -39,7 +39,7 @@ def test_the_defaults_are_the_paper_s() -> None:
         ({"labs": "other"}, "labs 'other' is none of coarse, fine"),
         ({"n_bins": 1}, "1 bins cannot be made; give 2 to 100"),
         ({"n_bins": 101}, "101 bins cannot be made"),
-        ({"window_hours": 0}, "A window must be longer than 0 hours and shorter than a year"),
+        ({"window_hours": 0}, "A window must be longer than 0 hours and shorter than 360 days"),
         ({"window_hours": 24 * 366}, "A window must be longer"),
         ({"more_windows": (None, -1.0)}, "A window must be longer"),
         ({"window_hours": float("nan")}, "A window must be longer"),
