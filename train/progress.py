@@ -23,7 +23,7 @@ def bar_options(title: str, unit: str) -> dict[str, Any]:
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Progress]:
     """Yield a function (done, total, note) that draws the bar."""
-    bar = tqdm(**bar_options(title, unit), unit_scale=unit == " tokens")
+    bar = tqdm(**bar_options(title, unit), unit_scale=unit in (" tokens", " events"))
 
     def update(done: int, total: int, note: str = "") -> None:
         bar.total = total

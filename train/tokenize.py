@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import polars as pl
 from ehrfm_core import __version__
 from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.files import scan_part
-from ehrfm_core.clif.site import Site, read_site
+from ehrfm_core.clif.site import Progress, Site, read_site
 from ehrfm_core.clif.tables import ID, ClifDirectory
 from ehrfm_core.cohort import SOURCE_SPLIT, TARGET_SPLIT, add_split
 from ehrfm_core.errors import UserError
@@ -31,12 +33,13 @@ from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import to_series
-from train.progress import say
+from train.progress import progress_bar, say
 from train.stages import run_stage
 from train.token_summary import notes_of, summary_of
 
 # a damaged file can break polars in its core, past its exceptions
 BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+LONG_SECONDS = 2.0  # shorter work shows no bar
 FILES = ("stays", "timelines", "windows", "categories")
 
 
@@ -82,7 +85,10 @@ def _work(
     read: dict[str, Site] = {}
     for name in ordered:
         (scratch / name).mkdir()
-        read[name] = _read(opened[name], event_map, scratch / name, settings, source=name == source)
+        with _bar(f"{name}: reading", " events") as progress:
+            read[name] = _read(
+                opened[name], event_map, scratch / name, settings, source=name == source, progress=progress
+            )
         say(f"  {name}: {read[name].stays.height:,} stays, {read[name].store.n_events:,} events read")
     tokenizer = fit_tokenizer(read[source], settings, event_map)
     expected: Bins = {}
@@ -108,14 +114,24 @@ def _read(
     settings: TokenSettings,
     *,
     source: bool,
+    progress: Progress,
 ) -> Site:
     """One site with the split of its patients."""
     fine = settings.labs == "fine"
     try:
         if isinstance(directory, MedsDirectory):
-            site = read_meds(directory, event_map, scratch, window_hours=settings.window_hours)
+            site = read_meds(
+                directory, event_map, scratch, window_hours=settings.window_hours, progress=progress
+            )
         else:
-            site = read_site(directory, event_map, scratch, fine=fine, window_hours=settings.window_hours)
+            site = read_site(
+                directory,
+                event_map,
+                scratch,
+                fine=fine,
+                window_hours=settings.window_hours,
+                progress=progress,
+            )
     except BROKEN as error:
         raise UserError(_unreadable(directory, error)) from None
     site.stays = add_split(site.stays, SOURCE_SPLIT if source else TARGET_SPLIT)
@@ -136,14 +152,16 @@ def _write_site(
     lengths = np.zeros((len(settings.windows), stays.height), dtype=np.int64)
     ids = stays[ID]
 
-    def frames() -> Iterator[pl.DataFrame]:
+    def frames(progress: Progress) -> Iterator[pl.DataFrame]:
         for block in build_timelines(site, tokenizer, kinds):
             counts.add(block)
             for row, hours in enumerate(settings.windows):
                 lengths[row, block.first : block.last] = n_in_window(block, tokenizer, hours)
             yield _frame(ids, block)
+            progress(block.last, len(ids))
 
-    write_parts(folder / site_file(name, "timelines"), frames(), SITE_FILES["timelines"])
+    with _bar(f"{name}: writing", " stays") as progress:
+        write_parts(folder / site_file(name, "timelines"), frames(progress), SITE_FILES["timelines"])
     stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.max_tokens)))
     write_table(folder / site_file(name, "stays"), stays.select(*SITE_FILES["stays"]), SITE_FILES["stays"])
     windows = pl.concat(
@@ -168,6 +186,27 @@ def _write_site(
     counts.n_outside += site.n_far
     summary = summary_of(stays, lengths, counts, tokenizer, kinds)
     return summary, site.notes + notes_of(summary, settings), trained
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Progress]:
+    """A bar with rate and remaining time, drawn where the work turns out to be long."""
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        bar: Callable[..., None] | None = None
+        last = 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal bar, last
+            last = done
+            if bar is None and time.monotonic() - begun > LONG_SECONDS:
+                bar = stack.enter_context(progress_bar(title, unit))
+            if bar is not None:
+                bar(done, max(done, total))
+
+        yield progress
+        if bar is not None:
+            bar(last, last)  # how many there would be was a guess
 
 
 def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:

@@ -52,6 +52,8 @@ class EventStore:
         self._part_of = np.repeat(np.arange(count, dtype=np.uint16), np.diff(self.bounds))
         self.items: list[Item] = []
         self._places: dict[Item, int] = {}
+        self.expected = expected
+        self.expected = expected
         self._folder = folder
         self._memory_events = memory_events
         self._held: list[list[np.ndarray]] = [[] for _ in range(count)]  # pieces by partition

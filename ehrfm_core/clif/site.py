@@ -24,6 +24,7 @@ from ehrfm_core.outcomes import WINDOW_HOURS
 
 OUTCOME_OF_TABLE = {"adt": "icu", "respiratory_support": "imv"}
 CSV_BYTES_A_ROW = 60
+Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -51,8 +52,11 @@ def read_site(
     *,
     fine: bool = False,
     window_hours: float = WINDOW_HOURS,
+    progress: Progress | None = None,
 ) -> Site:
     """Read a site's cohort and events; events that do not fit into memory go to files in `scratch`.
+
+    `progress` is told, batch after batch, how many events are read and about how many there are.
 
     Raises UserError where ids of a table belong to no stay at all, ids repeat, or no stay is left.
     """
@@ -70,7 +74,7 @@ def read_site(
         keys = {s.spec.key for s in sources if s.spec.table == table} | ({ID} if table in WATCHED else set())
         for key in sorted(keys):
             own = [s for s in sources if s.spec.table == table and s.spec.key == key]
-            notes += _read(directory, table, key, own, ids, watch, before)
+            notes += _read(directory, table, key, own, ids, watch, before, progress)
     stays = finish_stays(stays, watch, window_hours=window_hours)
     bad: Counter[str] = sum((source.counts.not_numbers for source in sources), start=Counter())
     start, end = edges(watch)
@@ -86,6 +90,7 @@ def _read(
     ids: pl.DataFrame,
     watch: Watch,
     before: np.ndarray,
+    progress: Progress | None,
 ) -> list[str]:
     """One pass over a table; notes on rows that belong to nobody."""
     rows = orphans = 0
@@ -99,6 +104,8 @@ def _read(
             see(batch, arrays, own)
         for source in sources:
             source.take(batch, arrays, own, watch.length, before)
+        if progress and sources:
+            progress(sources[0].store.n_events, sources[0].store.expected)
     if orphans:
         without = int(directory.scan(table, others=(key,)).select(pl.col(key).null_count()).collect().item())
         rows, orphans = rows - without, orphans - without

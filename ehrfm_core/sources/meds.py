@@ -20,7 +20,7 @@ from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import MAPS, EventMap
 from ehrfm_core.clif.event_store import EventStore, Item
 from ehrfm_core.clif.lookup import Lookup
-from ehrfm_core.clif.site import Site
+from ehrfm_core.clif.site import Progress, Site
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.cohort import (
     EDGE_HOURS,
@@ -52,7 +52,7 @@ class MedsDirectory:
         """Rows: subject (text), time (µs since 1970, UTC), code (text), value (Float64)."""
         frames = []
         for part in self.parts:
-            time = pl.col("time").cast(pl.Datetime("us")).cast(pl.Int64)
+            time = pl.col("time").dt.epoch("us")
             frames.append(
                 pl.scan_parquet(part, hive_partitioning=False).select(
                     pl.col("subject_id").cast(pl.String).alias("subject"),
@@ -121,7 +121,14 @@ def _roles(path: Path) -> dict[str, tuple[str, ...]]:
     return {role: tuple(value[role]) for role in ROLES}
 
 
-def read_meds(directory: MedsDirectory, event_map: EventMap, scratch: Path, *, window_hours: float) -> Site:
+def read_meds(
+    directory: MedsDirectory,
+    event_map: EventMap,
+    scratch: Path,
+    *,
+    window_hours: float,
+    progress: Progress | None = None,
+) -> Site:
     """Read the cohort and the events of a MEDS dataset.
 
     A stay lasts from an admission to the subject's next discharge, before its next admission; its id is the
@@ -134,7 +141,7 @@ def read_meds(directory: MedsDirectory, event_map: EventMap, scratch: Path, *, w
     watch = Watch(length)
     rows = int(directory.scan().select(pl.len()).collect().item())
     store = EventStore(stays.height, expected=rows, folder=scratch)
-    not_numbers = _read_events(directory, stays, store, watch)
+    not_numbers = _read_events(directory, stays, store, watch, progress)
     stays = finish_stays(stays, watch, window_hours=window_hours)
     if not stays["death"].any():
         notes.append("No code tells of a death within a stay or a day after: the outcome death is unknown.")
@@ -221,7 +228,7 @@ def _stays(
 
 
 def _read_events(
-    directory: MedsDirectory, stays: pl.DataFrame, store: EventStore, watch: Watch
+    directory: MedsDirectory, stays: pl.DataFrame, store: EventStore, watch: Watch, progress: Progress | None
 ) -> Counter[str]:
     """Add the events to the store; values that are no finite numbers, by code."""
     subjects = (
@@ -271,6 +278,8 @@ def _read_events(
             not_numbers[store.items[number].code] += int(n)
         value = np.where(np.isfinite(value), value, np.nan)
         store.add(stay[rows], item[rows], micros[rows], value)
+        if progress:
+            progress(store.n_events, store.expected)
     return not_numbers
 
 

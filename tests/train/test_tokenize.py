@@ -112,3 +112,13 @@ def test_validate(clif: Path, capsys: pytest.CaptureFixture) -> None:
     errors = [finding for finding in report["findings"] if finding["level"] == "error"]
     assert [(finding["table"], finding["column"]) for finding in errors] == [("vitals", "vital_value")]
     assert main(["validate", str(clif / "nowhere")]) == 1
+
+
+def test_long_work_shows_how_far_it_is(
+    clif: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.tokenize.LONG_SECONDS", -1.0)
+    assert main(["tokenize", str(tmp_path / "study"), "--site", f"a={clif}"]) == 0
+    shown = capsys.readouterr().err
+    assert "a: reading: 100 %" in shown
+    assert "a: writing: 100 %" in shown
