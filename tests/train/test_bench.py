@@ -234,10 +234,10 @@ def test_copies_are_the_same_whenever_they_are_made(site: Path, tmp_path: Path) 
 # the whole bench
 
 
-def options(*arguments: object) -> argparse.Namespace:
+def options(*given: object) -> argparse.Namespace:
     command = argparse.ArgumentParser()
     arguments.add_tokenizer_arguments(command)
-    return command.parse_args([str(argument) for argument in arguments])
+    return command.parse_args([str(argument) for argument in given])
 
 
 def test_ours_alone_from_end_to_end(
