@@ -13,7 +13,7 @@ import pytest
 from ehrfm_core.clif.event_map import EventSource, Filter, load_map
 from ehrfm_core.errors import UserError
 from tests.make_clif import make_tables, write_tables
-from train.bench import cocoa, process, tokenizer
+from train.bench import arguments, cocoa, process, tokenizer
 from train.bench.process import Finished
 from train.bench.replicate import replicate
 
