@@ -106,6 +106,11 @@ def _read(
             source.take(batch, arrays, own, watch.length, before)
         if progress and sources:
             progress(sources[0].store.n_events, sources[0].store.expected)
+    if key != ID:  # a row of a patient was seen once a stay: what has no time is counted in the table itself
+        for source in sources:
+            nowhere = pl.col(key).is_not_null() & pl.col(source.time).is_null()
+            frame = directory.scan(table, times=(source.time,), others=(key,)).select(nowhere.sum())
+            source.counts.no_time = int(frame.collect().item())
     if orphans:
         without = int(directory.scan(table, others=(key,)).select(pl.col(key).null_count()).collect().item())
         rows, orphans = rows - without, orphans - without

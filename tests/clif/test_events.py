@@ -515,3 +515,18 @@ def test_clif_2_1_and_3_0_give_the_same_tokens(tmp_path: Path, events: str, labs
     assert new_result.json == old_result.json
     assert new_result.frame.equals(old_result.frame)
     assert {"respiratory/hfnc", "respiratory/acvc", "discharge/snf"} <= set(old_result.tokenizer.vocabulary)
+
+
+def test_a_row_of_a_patient_without_a_time_is_one_row_however_many_stays_there_are(tmp_path: Path) -> None:
+    tables = quiet()
+    stays = tables["hospitalization"].group_by("patient_id").len().filter(pl.col("len") > 1)
+    assert stays.height, "a patient with two stays"
+    tables["code_status"] = pl.DataFrame(
+        {
+            "patient_id": [stays["patient_id"][0]],
+            "start_dttm": pl.Series([None], dtype=pl.Datetime("us", "UTC")),
+            "code_status_category": ["Full"],
+        }
+    )
+    notes = read(tables, tmp_path, events="all").notes
+    assert "clif_code_status: 1 rows have no start_dttm; they are left out." in notes

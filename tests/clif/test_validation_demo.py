@@ -99,3 +99,19 @@ def test_a_broken_copy_of_the_demo(
     assert found, [(f.level, f.message) for f in new]
     assert ";" in found[0].message or ":" in found[0].message  # what is wrong, and the way out
     assert main(["validate", str(folder), "--json"]) == (1 if level == "error" else 0)
+
+
+def test_doses_in_units_that_cannot_be_converted(demo: Path) -> None:
+    found = {
+        finding.table: finding
+        for finding in check_directory(demo, load_map("all")).findings
+        if finding.check == "unknown_dose_unit"
+    }
+    assert found["medication_admin_continuous"].message.startswith(
+        "clif_medication_admin_continuous.parquet: "
+    )
+    intermittent = found["medication_admin_intermittent"]
+    assert (intermittent.level, intermittent.column, intermittent.count) == ("warning", "med_dose_unit", 1607)
+    assert "'dose' (1,607)" in intermittent.message
+    paper = check_directory(demo, load_map("paper")).findings
+    assert not [finding for finding in paper if finding.check == "unknown_dose_unit"]

@@ -16,6 +16,7 @@ from ehrfm_core.clif.validation.categories import (
     read_values,
     version_votes,
 )
+from ehrfm_core.clif.validation.doses import check_doses
 from ehrfm_core.clif.validation.needs import STATIC_TABLES, Needs
 from ehrfm_core.clif.validation.opening import OpenTable, open_table
 from ehrfm_core.clif.validation.outcomes import check_outcomes
@@ -84,6 +85,7 @@ def check_directory(folder: Path, events: EventMap) -> Report:
             findings += check_categories(table, needs, values[name])
             findings += check_ranges(table, needs)
             findings += check_lab_units(table)
+            findings += check_doses(table, needs)
             if stays is not None and needs.sources(name):
                 survival.append(survive(table, needs, values[name], stays))
         except UNREADABLE as error:
