@@ -19,6 +19,8 @@ class Kinds:
 
     `tokens` (kinds, 2) int32, −1 where there is no second; `lengths` (kinds); `code` (kinds): place in
     `codes`; `bin` (kinds): −1 without a value; `known` (kinds): whether the vocabulary has the code.
+    By item: `transitions` and `is_weight` as `weights.weighed` wants them, `strange` where a value's unit is
+    not that of the cut points and cannot be made so.
     """
 
     def __init__(self, tokenizer: Tokenizer, items: list[Item]) -> None:
