@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts this file's own folder there, not the repository
     sys.path.insert(0, str(ROOT))
 
-from dashboard import data, state, ui  # noqa: E402
+from dashboard import data, stamp, state, ui  # noqa: E402
 from ehrfm_core.errors import UserError  # noqa: E402
 from ehrfm_core.outcomes import OUTCOMES  # noqa: E402
 from ehrfm_core.study import Study  # noqa: E402
 
+TITLE = "EHR dynamics"
 ASSETS = ROOT / "dashboard/assets"
 PAGES = {
     "Start here": [("overview", "Overview", ":material/home:", "What am I looking at, and is it real data?")],
@@ -38,7 +39,7 @@ PAGES = {
 def main() -> None:
     """Draw the frame, then the chosen page inside it."""
     # an icon from a file: Streamlit would fetch a Material icon for the browser tab from fonts.gstatic.com
-    st.set_page_config(page_title="EHR dynamics", page_icon=ASSETS / "icon.png", layout="wide")
+    st.set_page_config(page_title=TITLE, page_icon=ASSETS / "icon.png", layout="wide")
     st.html(ui.CSS)
     st.logo(ASSETS / "logo.svg", size="large")
     page = st.navigation(
@@ -59,7 +60,11 @@ def main() -> None:
         expanded=True,
     )
     try:
-        if sidebar() is not None:
+        study = sidebar()
+        if study is not None:
+            if study.manifest.synthetic:
+                st.set_page_config(page_title=f"{stamp.WORD} · {TITLE}")
+                ui.strip()
             page.run()
     except ui.StageMissingError as missing:
         ui.absent(*missing.args)
@@ -82,22 +87,27 @@ def sidebar() -> Study | None:
         )
         return None
     with st.sidebar:
-        label = {
-            name: name if isinstance(item, Study) else f"{name} (broken)" for name, item in found.items()
-        }
-        name = ui.pick("Study", label, key=state.STUDY, what="study")
+        names = {name: _label(name, item) for name, item in found.items()}
+        name = ui.pick("Study", names, key=state.STUDY, what="study")
         study = found[name]
         outcomes = {outcome.name: outcome.label for outcome in OUTCOMES.values()}
         outcome = ui.pick("Outcome", outcomes, key=state.OUTCOME, what="outcome")
         st.caption(OUTCOMES[outcome].definition)
         if isinstance(study, Study):
             if study.manifest.synthetic:
-                st.badge("SYNTHETIC DATA", icon=":material/science:", color="orange")
+                st.badge(f"{stamp.WORD} DATA", icon=":material/science:", color="orange")
             st.caption(f"Sites: {', '.join(study.sites)} · version {study.digest}")
     if isinstance(study, UserError):
         ui.absent(f"The study “{name}” cannot be opened", str(study), icon=":material/error:")
         return None
     return study
+
+
+def _label(name: str, study: Study | UserError) -> str:
+    """A study in the drop-down, told apart before it is opened."""
+    if isinstance(study, UserError):
+        return f"{name} (broken)"
+    return f"{name} · synthetic" if study.manifest.synthetic else name
 
 
 def footer() -> None:

@@ -20,6 +20,7 @@ GROUP = "g"
 ORDER = "o"
 THRESHOLD = "t"
 MODEL = "k"
+TARGET = "v"
 FEATURE = "x"
 FOCUS = "f"
 

@@ -112,10 +112,9 @@ def table(
         "split",
     )
     number = st.column_config.NumberColumn
-    st.dataframe(
+    ui.table(
         shown,
         key=key,
-        hide_index=True,
         height=height,
         on_select=state.follow_table(key, ids, site),
         selection_mode="single-row",
@@ -126,6 +125,7 @@ def table(
             "outcome": st.column_config.TextColumn(outcome.label, help=outcome.definition),
             risk: st.column_config.ProgressColumn(
                 "Risk at 24 h",
+                width=112,
                 min_value=0,
                 max_value=1,
                 format="percent",

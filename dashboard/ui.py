@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import plotly.graph_objects as go
+import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, state, theme
+from dashboard import data, stamp, state, theme
 from ehrfm_core.outcomes import OUTCOMES, Outcome
 from ehrfm_core.study import Study
 
@@ -23,6 +27,11 @@ CSS = """
   [data-testid="stMainBlockContainer"] { max-width: 1600px; padding-left: 2.5rem; padding-right: 2.5rem; }
   [data-testid="stMetricValue"], [data-testid="stDataFrame"] { font-variant-numeric: tabular-nums; }
   [data-testid="stCaptionContainer"] p { line-height: 1.45; max-width: 68rem; }
+  /* below the app's own bar, whatever has been scrolled to */
+  [data-testid="stLayoutWrapper"]:has(> .st-key-synthetic) { position: sticky; top: 3.75rem; z-index: 99; }
+  .st-key-synthetic { padding: 0.1rem 0.75rem; border-radius: 0.45rem; background: #E69F00; }
+  .st-key-synthetic p { color: #1B2733; font-size: 0.85rem; }
+  .st-key-synthetic strong { letter-spacing: 0.08em; }
 </style>
 """
 
@@ -31,6 +40,12 @@ def header(title: str, question: str) -> None:
     """A page's title and the question it answers."""
     st.title(title, anchor=False)
     st.markdown(f":gray[{question}]")
+
+
+def strip() -> None:
+    """The mark above every page of a synthetic study; it stays in sight while the page scrolls."""
+    with st.container(key="synthetic"):
+        st.markdown(f"**{stamp.WORD} DATA** &nbsp;·&nbsp; {stamp.SHORT}")
 
 
 def section(title: str, explanation: str | None = None) -> None:
@@ -42,8 +57,31 @@ def section(title: str, explanation: str | None = None) -> None:
 
 def chart(figure: go.Figure, *, key: str, alt: str, caption: str) -> None:
     """A figure with its caption (n, events, space, interval) and its text for screen readers."""
-    st.plotly_chart(figure, key=key, config=theme.CONFIG, alt=alt, theme="streamlit")
+    study = data.current_study()
+    picture = theme.CONFIG["toImageButtonOptions"] | {"filename": stamp.file_name(study, key)}
+    st.plotly_chart(
+        stamp.on_figure(figure) if study.manifest.synthetic else figure,
+        key=key,
+        config=theme.CONFIG | {"toImageButtonOptions": picture},
+        alt=alt,
+        theme="streamlit",
+    )
     st.caption(caption)
+
+
+def table(
+    frame: pl.DataFrame, *, alt: str, column_config: Mapping[str, Any] | None = None, **more: Any
+) -> None:
+    """A table with its text for screen readers; `more` goes to `st.dataframe`.
+
+    Streamlit exports the columns that are shown, headed by their names in the frame, into a file that it
+    names by the time: a column is all that can carry the mark.
+    """
+    columns = dict(column_config or {})
+    if data.current_study().manifest.synthetic:
+        frame = stamp.on_table(frame)
+        columns[stamp.COLUMN] = st.column_config.TextColumn("Data", width=74, help=stamp.SHORT.capitalize())
+    st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
 
 
 def current() -> tuple[Study, Outcome]:
@@ -75,6 +113,12 @@ def absent(
         st.markdown(explanation)
         if command:
             st.code(command, language="bash", wrap_lines=True)
+
+
+def grid(n: int) -> list[DeltaGenerator]:
+    """Places for `n` things of equal width, at most three beside each other."""
+    rows = math.ceil(n / 3)
+    return [place for _ in range(rows) for place in st.columns(math.ceil(n / rows), gap="medium")]
 
 
 def choose(label: str, options: Mapping[str, str], *, key: str, what: str) -> str:

@@ -24,6 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "import":
             _import(options)
+        elif options.command == "synthesize":
+            from train.synthesize import synthesize
+
+            synthesize(options)
         elif options.command == "verify":
             return _verify(options)
         elif options.command == "validate":
@@ -110,6 +114,7 @@ def _study(options: argparse.Namespace) -> None:
             raise UserError(f"--source {source} is none of the sites {', '.join(sites)}.")
         from ehrfm_core.clif.tables import open_directory
         from ehrfm_core.sources.meds import is_meds, open_meds
+        from ehrfm_core.synthesis.mark import is_synthetic
         from train.token_options import token_settings
         from train.tokenize import tokenize
 
@@ -119,7 +124,8 @@ def _study(options: argparse.Namespace) -> None:
             name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map)
             for name, path in sites.items()
         }
-        manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=options.synthetic)
+        synthetic = options.synthetic or any(is_synthetic(path) for path in sites.values())
+        manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=synthetic)
         ran |= tokenize(folder, manifest, opened, token_choice, event_map)
     else:
         manifest = read_manifest(folder)

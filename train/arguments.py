@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from train.bench.arguments import add_tokenizer_arguments
+from train.numbers import positive_number, seed_number
+from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
 
 SIZES = ("tiny", "small", "medium", "1b")
@@ -15,6 +17,7 @@ STORY = """\
 From the CLIF tables of one or more hospitals to a study that the dashboard opens.
 
   python -m train import mimic-demo demo                   100 open patients in CLIF, to try it on
+  python -m train synthesize hospitals --stays 2000        two synthetic hospitals in CLIF, with a known truth
   python -m train validate demo                            is there anything wrong with the tables?
   python -m train study studies/demo --site mimic=demo     tokenize, pretrain, embed, evaluate
   streamlit run dashboard/app.py -- --studies studies      look at it
@@ -43,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("collection", choices=["mimic-demo"])
     fetch.add_argument("out", type=Path, metavar="OUT", help="new or empty folder for the tables")
 
+    add_synthesize_arguments(
+        commands.add_parser("synthesize", help="two synthetic hospitals with a known truth")
+    )
     study = commands.add_parser(
         "study",
         help="the whole way",
@@ -62,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--source", metavar="NAME", help="the site everything is fitted on (first one)")
         command.add_argument(
-            "--synthetic", action="store_true", help="the data are synthetic: every screen says so"
+            "--synthetic",
+            action="store_true",
+            help="the data are synthetic: every screen says so (found out where `synthesize` made them)",
         )
     tokenize.add_argument(
         "--explain",
@@ -131,17 +139,3 @@ def parser() -> argparse.ArgumentParser:
 
 def _study_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", type=Path, metavar="STUDY", help="the study's folder")
-
-
-def positive_number(value: str) -> int:
-    """A whole number from 1, for argparse."""
-    if not value.isdecimal() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 1")
-    return int(value)
-
-
-def seed_number(value: str) -> int:
-    """A whole number from 0 to 2³² − 1, what every library takes as a seed, for argparse."""
-    if not value.isdecimal() or int(value) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(value)

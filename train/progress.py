@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tqdm import tqdm
 
 Progress = Callable[[int, int, str], None]
+LONG_SECONDS = 2.0  # shorter work shows no bar
 BAR = "  {desc}: {percentage:3.0f} %|{bar:20}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
 
 
@@ -35,6 +37,27 @@ def progress_bar(title: str, unit: str) -> Iterator[Progress]:
         yield update
     finally:
         bar.close()
+
+
+@contextmanager
+def bar_if_long(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function (done, total) that draws a bar where the work turns out to be long."""
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        bar: Callable[..., None] | None = None
+        last = 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal bar, last
+            last = done
+            if bar is None and time.monotonic() - begun > LONG_SECONDS:
+                bar = stack.enter_context(progress_bar(title, unit))
+            if bar is not None:
+                bar(done, max(done, total))
+
+        yield progress
+        if bar is not None:
+            bar(last, last)  # how many there would be was a guess
 
 
 def say(text: str) -> None:

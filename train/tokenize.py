@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,13 +31,12 @@ from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import to_series
-from train.progress import progress_bar, say
+from train.progress import bar_if_long, say
 from train.stages import run_stage
 from train.token_summary import notes_of, summary_of
 
 # a damaged file can break polars in its core, past its exceptions
 BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
-LONG_SECONDS = 2.0  # shorter work shows no bar
 FILES = ("stays", "timelines", "windows", "categories")
 
 
@@ -60,7 +57,7 @@ def tokenize(
         "version": __version__,
     }
     inputs = {site: _hashes(directory) for site, directory in opened.items()}
-    _refuse_the_same_hospital_twice(inputs)
+    _refuse_the_source_as_a_target(inputs, manifest.source)
 
     def work() -> StageResult:
         for left in folder.glob(".events-*.partial"):  # of a run that was killed
@@ -85,7 +82,7 @@ def _work(
     read: dict[str, Site] = {}
     for name in ordered:
         (scratch / name).mkdir()
-        with _bar(f"{name}: reading", " events") as progress:
+        with bar_if_long(f"{name}: reading", " events") as progress:
             read[name] = _read(
                 opened[name], event_map, scratch / name, settings, source=name == source, progress=progress
             )
@@ -160,7 +157,7 @@ def _write_site(
             yield _frame(ids, block)
             progress(block.last, len(ids))
 
-    with _bar(f"{name}: writing", " stays") as progress:
+    with bar_if_long(f"{name}: writing", " stays") as progress:
         write_parts(folder / site_file(name, "timelines"), frames(progress), SITE_FILES["timelines"])
     stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.max_tokens)))
     write_table(folder / site_file(name, "stays"), stays.select(*SITE_FILES["stays"]), SITE_FILES["stays"])
@@ -186,27 +183,6 @@ def _write_site(
     counts.n_outside += site.n_far
     summary = summary_of(stays, lengths, counts, tokenizer, kinds)
     return summary, site.notes + notes_of(summary, settings), trained
-
-
-@contextmanager
-def _bar(title: str, unit: str) -> Iterator[Progress]:
-    """A bar with rate and remaining time, drawn where the work turns out to be long."""
-    begun = time.monotonic()
-    with ExitStack() as stack:
-        bar: Callable[..., None] | None = None
-        last = 0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal bar, last
-            last = done
-            if bar is None and time.monotonic() - begun > LONG_SECONDS:
-                bar = stack.enter_context(progress_bar(title, unit))
-            if bar is not None:
-                bar(done, max(done, total))
-
-        yield progress
-        if bar is not None:
-            bar(last, last)  # how many there would be was a guess
 
 
 def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:
@@ -248,12 +224,15 @@ def _unreadable(directory: ClifDirectory | MedsDirectory, error: BaseException) 
     return f"{directory.folder}: a table cannot be read ({reason}); export the tables again."
 
 
-def _refuse_the_same_hospital_twice(inputs: Mapping[str, Mapping[str, Any]]) -> None:
-    seen: dict[str, str] = {}
-    for site, hashes in inputs.items():
-        other = seen.setdefault(str(hashes.get("hospitalization", hashes.get("data"))), site)
-        if other != site:
+def _refuse_the_source_as_a_target(inputs: Mapping[str, Mapping[str, Any]], source: str) -> None:
+    """Two targets may hold the same patients, charted in two ways; the source's may be in no other site."""
+
+    def stays(site: str) -> object:
+        return inputs[site].get("hospitalization", inputs[site].get("data"))
+
+    for site in inputs:
+        if site != source and stays(site) == stays(source):
             raise UserError(
-                f"{other} and {site} hold the same stays: one hospital under two names would "
+                f"{source} and {site} hold the same stays: one hospital under two names would "
                 "test a model on the patients it was trained on."
             )

@@ -78,12 +78,12 @@ def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wi
     who = {
         "density": f"{n:,} stays of {site}",
         "every": "All stays of every site",
-        "difference": " against ".join(study.sites[:2]),
+        "difference": " against ".join(pair(study, site)),
     }
     how = "drawn as density (log scale)"
     if layer == "difference":
         how = (
-            f"log2 ratio of their shares of states in a bin (above 0: more of {study.sites[0]}; bins with "
+            f"log2 ratio of their shares of states in a bin (above 0: more of {study.source}; bins with "
             f"fewer than {measures.MIN_CELL} states are empty)"
         )
     ui.chart(
@@ -96,16 +96,21 @@ def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wi
     quality.card(info, kind)
 
 
+def pair(study: Study, site: str) -> list[str]:
+    """The two sites to compare: the source, and the chosen site (or the first that is not the source)."""
+    return study.sites[:2] if site == study.source else [study.source, site]
+
+
 def background(study: Study, site: str, layer: str, kind: str, height: int) -> go.Figure:
     """The population a path is drawn on."""
     info, colours = data.maps(study)[kind], theme.site_colours(study.sites)
-    sites = [site] if layer == "density" else study.sites
+    sites = {"density": [site], "every": study.sites, "difference": pair(study, site)}[layer]
     n_states = sum(len(data.paths(study, name)) for name in sites)
     bins = population.bins_for(n_states)
     grids = [population.counts(study, name, kind, bins=bins) for name in sites]
     if layer == "difference":
-        pair = (colours[study.sites[0]], colours[study.sites[1]])
-        return maps.difference_map(grids[0], grids[1], info, kind, colours=pair, height=height)
+        pair_colours = (colours[sites[0]], colours[sites[1]])
+        return maps.difference_map(grids[0], grids[1], info, kind, colours=pair_colours, height=height)
     colour = colours[site] if layer == "density" else theme.NEUTRAL
     return maps.density_map(np.sum(grids, axis=0), info, kind, colour=colour, height=height)
 

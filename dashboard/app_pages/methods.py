@@ -215,16 +215,14 @@ def manifest(study: Study) -> None:
                 st.markdown(f"- {note}")
             st.markdown("**Settings**")
             st.json(stage.settings, expanded=True)
-            st.dataframe(
+            ui.table(
                 pl.DataFrame({"File": list(stage.files), "SHA-256": list(stage.files.values())}),
-                hide_index=True,
                 alt=f"Files of stage {name} with their hashes",
             )
     with st.expander("Packages", icon=":material/deployed_code:"):
         packages = study.manifest.packages
-        st.dataframe(
+        ui.table(
             pl.DataFrame({"Package": list(packages), "Version": list(packages.values())}),
-            hide_index=True,
             alt="Versions of the packages that made the study",
         )
 

@@ -91,7 +91,7 @@ def drivers(frames: dict[str, pl.DataFrame], study: Study, threshold: float) -> 
         "If the score rises with the number of tokens, a flag may say “much was charted”, no more.",
     )
     colours = theme.site_colours(study.sites)
-    for column, (site, frame) in zip(st.columns(len(frames), gap="large"), frames.items(), strict=False):
+    for column, (site, frame) in zip(ui.grid(len(frames)), frames.items(), strict=False):
         with column:
             rho = measures.spearman(frame, ["n_tokens", "anomaly_score"])[0, 1]
             flagged = frame.filter(pl.col("anomaly_score") > threshold)["n_tokens"].mean()
@@ -136,10 +136,9 @@ def extremes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
         stays.happened(outcome),
     )
     number = st.column_config.NumberColumn
-    st.dataframe(
+    ui.table(
         shown,
         key="extremes",
-        hide_index=True,
         on_select=follow,
         selection_mode="single-row",
         height=320,

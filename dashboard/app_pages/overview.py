@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, ui
+from dashboard import data, measures, stamp, ui
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
 from ehrfm_core.outcomes import Outcome
@@ -26,18 +26,15 @@ def main() -> None:
         "What is in this study: who the patients are, how much is charted about them, which questions it "
         "can answer.",
     )
-    ui.needs(study, "tokenize")
     if study.manifest.synthetic:
-        st.info(
-            "These patients are **synthetic**. They show how the dashboard works; they say nothing about "
-            "medicine.",
-            icon=":material/science:",
-        )
+        st.info(stamp.SENTENCE, icon=":material/science:")
+    ui.needs(study, "tokenize")
     frames = {site: data.stays(study, site) for site in sites}
     site_cards(study, frames, outcome)
     outcome_table(frames)
     notes(study)
-    left, right = st.columns([3, 2], gap="large")
+    few = len(sites) <= 2  # Table 1 has a column a site: more of them need the whole width
+    left, right = st.columns([3, 2], gap="large") if few else (st.container(), st.container())
     with left:
         characteristics(frames)
     with right:
@@ -47,10 +44,12 @@ def main() -> None:
 
 def site_cards(study: Study, frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
     """One card a site."""
-    columns = st.columns(max(2, len(frames)), gap="medium")
+    columns = ui.grid(max(2, len(frames)))
+    # three cards in a row leave no place for the whole names
+    tokens, flagged = ("Tokens in 24 h", "Flagged outliers") if len(frames) <= 2 else ("Tokens", "Flagged")
     for column, (site, frame) in zip(columns, frames.items(), strict=False):
         counted = frame.filter(pl.col(f"counts_{outcome.name}"))
-        role = "source: the model was trained here" if site == study.source else "target: only tested here"
+        role = "source: trained here" if site == study.source else "target: only tested here"
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{site}** &nbsp; :gray[{role}]")
             first, second, third = st.columns(3)
@@ -58,12 +57,14 @@ def site_cards(study: Study, frames: dict[str, pl.DataFrame], outcome: Outcome) 
                 "Stays", f"{len(frame):,}", help=f"{ui.count(frame['patient_id'].n_unique(), 'patient')}"
             )
             second.metric(
-                "Tokens in 24 h", _mean(frame["n_tokens"]), help="Mean per stay, static prefix included"
+                tokens,
+                _mean(frame["n_tokens"]),
+                help="Mean per stay in the first 24 h, static prefix included",
             )
             if "outlier" in frame.columns:
                 share = frame["outlier"].drop_nulls().mean()
                 third.metric(
-                    "Flagged outliers",
+                    flagged,
                     "—" if share is None else f"{100 * float(share):.1f} %",  # type: ignore[arg-type]
                     help=f"Anomaly score above 0.5, relative to {study.source}, all splits",
                 )
@@ -107,9 +108,9 @@ def outcome_table(frames: dict[str, pl.DataFrame]) -> None:
             lambda row: measures.verdict(row["test_n"], row["test_events"]), return_dtype=pl.String
         )
     )
-    st.dataframe(
+    ui.table(
         table if len(frames) > 1 else table.drop("site"),
-        hide_index=True,
+        height="content",
         alt="Outcomes by site: stays that count, events, rate, and whether the test split can be read",
         column_config={
             "site": "Site",
@@ -134,9 +135,8 @@ def outcome_table(frames: dict[str, pl.DataFrame]) -> None:
 def characteristics(frames: dict[str, pl.DataFrame]) -> None:
     """Table 1."""
     ui.section("Who the patients are", "All stays of the study, every split.")
-    st.dataframe(
+    ui.table(
         table_one(frames),
-        hide_index=True,
         height="content",
         alt="Table 1: characteristics of the stays by site",
         column_config={

@@ -108,9 +108,8 @@ def day(study: Study, site: str, stay: str) -> None:
         st.caption("No event lies in the window: there is no jump to explain.")
         return
     ui.section("What lies behind the largest jumps")
-    st.dataframe(
+    ui.table(
         largest.select("rank", "hour", "label", "text", "jump", "information"),
-        hide_index=True,
         alt="The five largest jumps with the tokens behind them",
         column_config={
             "rank": st.column_config.NumberColumn("No.", width="small"),

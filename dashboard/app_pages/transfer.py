@@ -95,10 +95,16 @@ def curves(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
     }
     ui.section("ROC curves")
     model = ui.pick("Model", models, key=state.MODEL, what="model")
+    rows = rows.filter(pl.col("model") == model)
+    others = {site: site for site in study.sites if site != study.source}
+    if len(others) > 1:  # the arms of every site in one picture could not be told apart
+        target = ui.choose("Tested at", others, key=state.TARGET, what="site")
+        rows = rows.filter(pl.col("test_site").is_in([study.source, target]))
     colours = theme.site_colours(study.sites)
+    spare = [c for c in theme.SITE_COLOURS if c not in {colours.get(site) for site in rows["test_site"]}]
     drawn, lines = [], []
     adapted = 0
-    for row in rows.filter(pl.col("model") == model).iter_rows(named=True):
+    for row in rows.iter_rows(named=True):
         curve = roc.study_roc(study, outcome.name, tuple(row[column] for column in roc.ARM))
         if curve is None:
             continue
@@ -109,7 +115,7 @@ def curves(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
         name = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
         colour = colours.get(row["test_site"], theme.NEUTRAL)
         if row["arm"] == "adapted":
-            colour = theme.SITE_COLOURS[2 + adapted % 4]
+            colour = spare[adapted % len(spare)]
             adapted += 1
         drawn.append((name, colour, charts.DASHES.get(row["arm"], "solid"), curve))
         lines.append(curve)
@@ -175,9 +181,8 @@ def everything(study: Study, outcome: Outcome) -> None:
         ),
     ).select("outcome", "model", "arm", "repeat", "metric", "estimate", "ci_low", "ci_high", "n", "n_events")
     number = st.column_config.NumberColumn
-    st.dataframe(
+    ui.table(
         shown,
-        hide_index=True,
         height=330,
         placeholder="—",
         alt="Every metric of the study with its interval, n and events",

@@ -85,6 +85,7 @@ def rates(tables: Mapping[str, pl.DataFrame], colours: Mapping[str, str]) -> go.
                 },
                 text=[f"{row['events']:,} of {row['n']:,}"],
                 textposition="top right",
+                cliponaxis=False,
                 hovertemplate=f"{label}: %{{x:.1%}} "
                 f"[{row['ci_low']:.1%}–{row['ci_high']:.1%}]<extra></extra>",
             )

@@ -13,7 +13,7 @@ from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
 def token_composition(families: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Mean tokens a stay in the window, by family, one bar a site; `families` maps site to family to mean."""
     colours = theme.site_colours(list(families))
-    order = sorted({f for means in families.values() for f in means}, key=lambda f: _largest(families, f))
+    order = sorted({f for means in families.values() for f in means}, key=lambda f: -_largest(families, f))
     figure = go.Figure()
     for site, means in families.items():
         figure.add_bar(
@@ -32,7 +32,7 @@ def token_composition(families: Mapping[str, Mapping[str, float]]) -> go.Figure:
     )
     figure.update_layout(margin_r=44, barmode="group", legend_traceorder="normal")
     figure.update_xaxes(title="Mean tokens a stay in the first 24 h", rangemode="tozero")
-    figure.update_yaxes(showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)  # the sites of a group in the legend's order
     return figure
 
 

@@ -10,7 +10,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,10 @@ from tests.make_study import break_study, make_study
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "data_samples/studies/mimic-iv-demo"
+FIVE_SITES = {"mimic": 160, "none": 90, "institution": 90, "time": 90, "all": 90}
 PAGES = ("", "map", "patient", "dynamics", "outliers", "transfer", "methods")
+CHART = ".js-plotly-plot .main-svg"
+BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
 
 
 @pytest.fixture(scope="session")
@@ -37,19 +42,23 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[str]:
-    """Address of a dashboard on a folder of studies."""
-    folder = tmp_path_factory.mktemp("studies")
-    make_study(folder / "two_sites", sites={"mimic": 400, "ucmc": 300}, seed=4)
-    make_study(folder / "one_site", sites={"mimic": 245}, seed=5, one_class="imv", few_events="death")
-    break_study(folder / "z_broken")
-    shutil.copytree(BUNDLED, folder / BUNDLED.name)
+@contextmanager
+def serve(folder: Path, *options: str) -> Iterator[str]:
+    """Run a dashboard on the studies in `folder` with Streamlit's `options`; gives its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "dashboard/app.py",
+        "--server.port",
+        str(port),
+        *options,
+    ]
     with log.open("w") as sink:
         process = subprocess.Popen(
             [*command, "--", "--studies", str(folder)], cwd=ROOT, stdout=sink, stderr=sink
@@ -70,3 +79,57 @@ def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[str]:
+    """Address of a dashboard on a folder of studies."""
+    folder = tmp_path_factory.mktemp("studies")
+    make_study(folder / "two_sites", sites={"mimic": 400, "ucmc": 300}, seed=4)
+    make_study(folder / "one_site", sites={"mimic": 245}, seed=5, one_class="imv", few_events="death")
+    break_study(folder / "z_broken")
+    shutil.copytree(BUNDLED, folder / BUNDLED.name)
+    with serve(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def exporting(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[str]:
+    """Address of a dashboard whose tables may be exported, which the shipped settings hide."""
+    folder = tmp_path_factory.mktemp("exported")
+    make_study(folder / "made", sites=FIVE_SITES, seed=6)
+    make_study(folder / "real", sites={"mimic": 120, "ucmc": 90}, seed=6, synthetic=False)
+    with serve(folder, "--client.disableDataExport", "false") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """A running Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        )
+        yield launched
+        launched.close()
+
+
+def look(browser: Any, *, dark: bool = False, width: int = 1440) -> Any:
+    """A new page in a context of its own."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 1000},
+        color_scheme="dark" if dark else "light",
+        locale="en-GB",
+        timezone_id="UTC",
+    )
+    return context.new_page()
+
+
+def settle(page: Any) -> None:
+    """Wait until the page is drawn to its end."""
+    page.wait_for_selector("[data-testid=stCaptionContainer]:has-text('For research only')", timeout=60_000)
+    page.wait_for_function(f"document.querySelectorAll('{BUSY}').length === 0", timeout=30_000)
+    page.wait_for_timeout(400)

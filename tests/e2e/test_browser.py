@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -10,13 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ehrfm_core.study import open_study
-from tests.e2e.conftest import BUNDLED, PAGES, ROOT
+from tests.e2e.conftest import BUNDLED, CHART, PAGES, ROOT, look, settle
 
 pytestmark = pytest.mark.browser
 
 SHOTS = ROOT / "screenshots"
-CHART = ".js-plotly-plot .main-svg"
-BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
 
 
 class Watcher:
@@ -39,35 +36,6 @@ class Watcher:
         assert not self.errors
         assert not self.outside
         assert page.locator("[data-testid=stException]").count() == 0
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        launched = play.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-        )
-        yield launched
-        launched.close()
-
-
-def look(browser: Any, *, dark: bool = False, width: int = 1440) -> Any:
-    context = browser.new_context(
-        viewport={"width": width, "height": 1000},
-        color_scheme="dark" if dark else "light",
-        locale="en-GB",
-        timezone_id="UTC",
-    )
-    return context.new_page()
-
-
-def settle(page: Any) -> None:
-    page.wait_for_selector("[data-testid=stCaptionContainer]:has-text('For research only')", timeout=60_000)
-    page.wait_for_function(f"document.querySelectorAll('{BUSY}').length === 0", timeout=30_000)
-    page.wait_for_timeout(400)
 
 
 def shoot(page: Any, name: str) -> None:

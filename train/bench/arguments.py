@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from train.numbers import positive_number
+
 HOW_TO_INSTALL = "python -m venv cocoa && cocoa/bin/pip install cocoa-tokenizer"
 DEFAULT_COPIES = 30
 STORY = f"""\
@@ -32,10 +34,12 @@ def add_tokenizer_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cocoa", metavar="FILE", help="the program, such as cocoa/bin/cocoa (the one on the PATH)"
     )
-    command.add_argument("--repeats", type=_positive, default=3, metavar="N", help="runs of each tool (3)")
+    command.add_argument(
+        "--repeats", type=positive_number, default=3, metavar="N", help="runs of each tool (3)"
+    )
     command.add_argument(
         "--copies",
-        type=_positive,
+        type=positive_number,
         nargs="+",
         metavar="N",
         help="measure N copies of the tables, with ids of their own and 5 %% noise on vitals and labs, in a "
@@ -43,9 +47,3 @@ def add_tokenizer_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--events", default="paper", metavar="MAP", help="paper, all, or a file (paper)")
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)

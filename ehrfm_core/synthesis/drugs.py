@@ -1,0 +1,173 @@
+"""Drugs: infusions follow the state hour by hour and are charted where they change; the others by the clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ehrfm_core.synthesis.breathing import at_changes, changes
+from ehrfm_core.synthesis.care import (
+    ANTIBIOTIC,
+    CODE,
+    COMFORT,
+    NOREPINEPHRINE,
+    PRONE,
+    SEDATION,
+    STEROID,
+    VASOPRESSIN,
+)
+from ehrfm_core.synthesis.chart import Chart
+from ehrfm_core.synthesis.laboratory import HEART, HEPARIN_BELOW
+from ehrfm_core.synthesis.nursing import OPERATED
+from ehrfm_core.synthesis.physiology import (
+    BLEEDING,
+    CARDIAC_SURGERY,
+    CIRCULATION,
+    COPD,
+    DIABETES,
+    HEART_FAILURE,
+    INFLAMMATION,
+    LUNGS,
+    REASONS,
+)
+from ehrfm_core.synthesis.simulate import REASON
+
+
+class Drug(NamedTuple):
+    """CLIF's group of a drug, and the unit of its dose."""
+
+    group: str
+    unit: str
+
+
+INFUSIONS: dict[str, Drug] = {
+    "norepinephrine": Drug("vasoactives", "mcg/kg/min"),
+    "vasopressin": Drug("vasoactives", "units/min"),
+    "propofol": Drug("sedation", "mcg/kg/min"),
+    "dexmedetomidine": Drug("sedation", "mcg/kg/hr"),
+    "midazolam": Drug("sedation", "mg/hr"),
+    "fentanyl": Drug("sedation", "mcg/hr"),
+    "cisatracurium": Drug("paralytics", "mcg/kg/min"),
+    "insulin": Drug("endocrine", "units/hr"),
+    "heparin": Drug("anticoagulation", "units/hr"),
+    "furosemide": Drug("diuretics", "mg/hr"),
+    "amiodarone": Drug("cardiac", "mg/min"),
+    "pantoprazole": Drug("gastrointestinal", "mg/hr"),
+    "morphine": Drug("sedation", "mg/hr"),
+    "lactated_ringers_solution": Drug("fluids_electrolytes", "ml/hr"),
+}
+SEPSIS = "CMS_sepsis_qualifying_antibiotics"
+DOSES: dict[str, tuple[str, str, float, str]] = {  # group, unit, dose, route
+    "vancomycin": (SEPSIS, "mg", 1250.0, "iv"),
+    "cefepime": (SEPSIS, "mg", 2000.0, "iv"),
+    "piperacillin_tazobactam": (SEPSIS, "mg", 4500.0, "iv"),
+    "ceftriaxone": (SEPSIS, "mg", 2000.0, "iv"),
+    "azithromycin": (SEPSIS, "mg", 500.0, "iv"),
+    "cefazolin": (SEPSIS, "mg", 2000.0, "iv"),
+    "dexamethasone": ("steroid", "mg", 6.0, "iv"),
+    "methylprednisolone": ("steroid", "mg", 40.0, "iv"),
+    "acetaminophen": ("analgesia", "mg", 650.0, "enteral"),
+    "hydromorphone": ("analgesia", "mg", 0.5, "iv"),
+}
+ACTIONS = ("start", "dose_change", "stop")
+LUNG = REASONS.index("lungs")
+
+
+def infusion_rates(chart: Chart, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Rate of each infusion at each row (R), in steps as pumps are set; 0 where it does not run."""
+    n = len(chart.stays.hours)
+    care = {part: chart.care_of(part) for part in (NOREPINEPHRINE, VASOPRESSIN, SEDATION, PRONE, CODE)}
+    x = np.maximum(chart.stays.organs[chart.row], 0.0)
+    icu, stay, sedation = chart.in_icu, chart.stay, care[SEDATION]
+    reason = chart.stays.traits[stay, REASON]
+    heart = np.isin(reason, (HEART, CARDIAC_SURGERY))
+    chosen = rng.random(n)[stay]  # which sedative
+    habit = rng.random((4, n))[:, stay]
+    body = np.exp(0.25 * rng.standard_normal(n))[stay]
+    diabetic = chart.stays.comorbid[stay, DIABETES] > 0
+    failing = chart.stays.comorbid[stay, HEART_FAILURE] > 0
+    comfort = care[CODE] == COMFORT
+    deep = sedation >= 2
+    needs_heparin = chart.of("clotting", stay) < HEPARIN_BELOW
+
+    def steps(value: np.ndarray, size: float) -> np.ndarray:
+        return np.round(size * np.round(value / size), 4)
+
+    return {
+        "norepinephrine": steps(care[NOREPINEPHRINE], 0.03),
+        "vasopressin": np.round(care[VASOPRESSIN], 3),
+        "propofol": steps(
+            (sedation > 0) * ((chosen < 0.75) | ~deep) * (chosen < 0.85) * 16.0 * sedation * body, 5.0
+        ),
+        "dexmedetomidine": steps((sedation == 1) * (chosen >= 0.6) * 0.6 * body, 0.2),
+        "midazolam": steps((sedation == 3) * (chosen >= 0.7) * 4.0 * body, 1.0),
+        "fentanyl": steps((sedation > 0) * (25.0 + 30.0 * sedation) * body, 25.0),
+        "cisatracurium": 2.0 * (care[PRONE] > 0),
+        "insulin": steps(
+            icu * diabetic * (habit[0] < 0.6) * np.maximum(2.0 + 1.5 * (x[:, INFLAMMATION] - 0.6), 0.0), 1.0
+        ),
+        "heparin": steps(heart * needs_heparin * (x[:, BLEEDING] < 0.6) * ~comfort * 1150.0 * body, 100.0),
+        "furosemide": steps(icu * failing * (habit[1] < 0.35) * (x[:, LUNGS] > 0.9) * 8.0, 2.0),
+        "amiodarone": 0.5 * (icu * heart * (habit[2] < 0.15)),
+        "pantoprazole": 8.0 * ((x[:, BLEEDING] > 1.0) & (habit[3] < 0.7)),
+        "morphine": steps(comfort * (1.0 + 0.6 * chart.severity), 1.0),
+        "lactated_ringers_solution": steps(
+            icu * (x[:, CIRCULATION] > 0.9) * ~failing * 60.0 * x[:, CIRCULATION], 25.0
+        ),
+    }
+
+
+def chart_infusions(chart: Chart, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Stay, minute, drug (index into INFUSIONS), dose, and what was done (index into ACTIONS)."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    for index, rate in enumerate(infusion_rates(chart, rng).values()):
+        rows, dose = changes(chart, rate)
+        at = at_changes(chart, rows)
+        action = np.where(rate[rows] == 0, 0, np.where(dose == 0, 2, 1))
+        parts.append((at.stay, at.minute, np.full(len(at), index), dose, action))
+    stay, minute, drug, dose, action = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return stay, minute, drug, dose, action
+
+
+def chart_doses(chart: Chart, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stay, minute and drug (index into DOSES) of everything given at once."""
+    n = len(chart.stays.hours)
+    regimen = rng.random(n)[chart.stay]
+    reason = chart.stays.traits[chart.stay, REASON]
+    treated = chart.care_of(ANTIBIOTIC) > 0
+    since = chart.hour - _onset(chart, treated)
+    operated = np.isin(reason, OPERATED)
+    steroid = chart.care_of(STEROID) > 0
+    lungs = (reason == LUNG) & (chart.stays.comorbid[chart.stay, COPD] > 0) & (chart.hour < 120)
+    clock = chart.tick % 24
+    chance = rng.random((2, len(chart.row)))
+    broad, mild = treated & (regimen < 0.45), treated & (regimen >= 0.45)
+    given = {
+        "vancomycin": broad & (since % 12 == 0),
+        "cefepime": broad & (regimen < 0.25) & (since % 8 == 0),
+        "piperacillin_tazobactam": broad & (regimen >= 0.25) & (since % 6 == 0),
+        "ceftriaxone": mild & (since % 24 == 0),
+        "azithromycin": mild & (reason == LUNG) & (since % 24 == 0),
+        "cefazolin": operated & np.isin(chart.hour, (3, 11, 19)),
+        "dexamethasone": steroid & (clock == 9),
+        "methylprednisolone": lungs & (clock % 12 == 9),
+        "acetaminophen": chance[0]
+        < 0.015 + 0.03 * operated + 0.03 * (chart.stays.organs[chart.row, INFLAMMATION] > 1),
+        "hydromorphone": chance[1] < 0.10 * operated * (chart.hour < 72),
+    }
+    parts = []
+    for index, name in enumerate(DOSES):
+        rows = np.flatnonzero(given[name])
+        at = chart.moments(rows, rng.random(len(rows)))
+        parts.append((at.stay, at.minute, np.full(len(at), index)))
+    stay, minute, drug = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return stay, minute, drug
+
+
+def _onset(chart: Chart, running: np.ndarray) -> np.ndarray:
+    """Hour in which what runs at a row began (R)."""
+    fresh = running & ~(np.r_[False, running[:-1]] & (np.r_[-1, chart.stay[:-1]] == chart.stay))
+    begun = np.where(fresh, np.arange(len(running)), -1)
+    begun = np.maximum.accumulate(begun)
+    return np.where(running, chart.hour[np.maximum(begun, 0)], 0)

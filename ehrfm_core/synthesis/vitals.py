@@ -1,0 +1,132 @@
+"""Vital signs as readings of the state, and when they are charted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ehrfm_core.synthesis.care import (
+    DEVICE,
+    ED,
+    ICU,
+    IMV,
+    NOREPINEPHRINE,
+    PLACE,
+    PROCEDURAL,
+    RENAL,
+    SEDATION,
+    STEPDOWN,
+    WARD,
+)
+from ehrfm_core.synthesis.chart import Chart, Moments, every
+from ehrfm_core.synthesis.oxygen import arterial_oxygen, saturation
+from ehrfm_core.synthesis.physiology import (
+    BLEEDING,
+    CIRCULATION,
+    HEART_FAILURE,
+    INFLAMMATION,
+    KIDNEY,
+    LUNGS,
+)
+from ehrfm_core.synthesis.simulate import AGE
+
+VITALS = ("heart_rate", "respiratory_rate", "spo2", "sbp", "dbp", "map", "temp_c", "weight_kg", "height_cm")
+DECIMALS = (0, 0, 0, 0, 0, 0, 1, 1, 0)
+LIMITS = ((25, 220), (5, 55), (55, 100), (45, 260), (20, 150), (30, 190), (32.5, 41.8), (31, 300), (120, 215))
+MISSED = 0.03  # of a round
+WORSE = 1.8  # severity at which a ward charts twice as often
+A_DAY = 2 * np.pi / 24.0
+
+
+def vital_rounds(chart: Chart, rng: np.random.Generator) -> Moments:
+    """When somebody goes round: by place and hospital, twice as often for a patient who is worse on a ward."""
+    coverage = chart.hospital.coverage
+    n = len(chart.stays.hours)
+    place = chart.care_of(PLACE)
+    charted = rng.random(n) < coverage.ward_share
+    ward = np.where(charted, coverage.ward_vitals_then, coverage.ward_vitals)[chart.stay]
+    interval = np.zeros(len(chart.stay))
+    for where, value in (
+        (WARD, ward),
+        (STEPDOWN, coverage.stepdown_vitals),
+        (ICU, coverage.icu_vitals),
+        (ED, coverage.ed_vitals),
+        (PROCEDURAL, coverage.ed_vitals),
+    ):
+        interval = np.where(place == where, value, interval)
+    worse = (chart.severity > WORSE) & (interval > 1.0)
+    interval = np.where(worse, np.maximum(interval / 2.0, 1.0), interval)
+    due = every(chart, interval, rng.integers(0, 24, n))
+    again = rng.random(len(place)) < coverage.recheck * chart.severity
+    rows = np.flatnonzero(due | (again & np.isin(place, (WARD, STEPDOWN))))
+    return chart.moments(rows, rng.beta(1.2, 4.0, len(rows)))
+
+
+def read_vitals(chart: Chart, at: Moments, rng: np.random.Generator) -> np.ndarray:
+    """Heart rate to temperature, the first seven of VITALS, at n moments (n, 7)."""
+    n = len(at)
+    noise = rng.standard_normal((n, 8))
+    shock, lungs, fire = at.organ(CIRCULATION), at.organ(LUNGS), at.organ(INFLAMMATION)
+    age = chart.trait(AGE, at.stay)
+    sleep = np.cos((at.clock - 16.0) * A_DAY)
+    sedation, ventilated = at.care[:, SEDATION], at.care[:, DEVICE] == IMV
+    pressor = at.care[:, NOREPINEPHRINE] > 0
+    own = chart.of
+
+    heart = 75.0 + 11.0 * own("heart_rate", at.stay) + 8.5 * shock + 4.0 * lungs + 6.5 * fire
+    heart = heart + 6.0 * at.organ(BLEEDING) - 0.12 * (age - 60.0) - 3.0 * chart.has(HEART_FAILURE, at.stay)
+    heart = heart + 2.5 * sleep - 4.0 * (sedation >= 2) + 5.0 * noise[:, 0]
+    oxygen = saturation(arterial_oxygen(at, 0.08 * noise[:, 2])) + 1.1 * own("saturation", at.stay)
+    hunger = 0.7 * np.maximum(95.5 - oxygen, 0.0)  # for air
+    breaths = 15.4 + hunger + 2.4 * lungs + 1.4 * fire + 0.8 * shock + 0.8 * at.organ(KIDNEY) + 0.5 * sleep
+    breaths = np.where(ventilated & (sedation >= 2), 15.0 + 3.0 * (lungs - 1.0), breaths) + 3.2 * noise[:, 1]
+    upper = 128.0 + 0.25 * (age - 60.0) + 15.0 * own("pressure", at.stay) - 13.0 * shock
+    upper = upper - 5.0 * at.organ(BLEEDING) - 2.0 * fire + 3.0 * sleep
+    upper = np.where(pressor, 0.35 * upper + 0.65 * 110.0, upper) + 10.5 * noise[:, 3]
+    lower = 0.44 * upper + 12.0 - 2.0 * shock - 0.12 * (age - 60.0) + 7.5 * noise[:, 4]
+    lower = np.minimum(lower, upper - 12.0)
+    mean = lower + 0.31 * (upper - lower) + 3.0 * noise[:, 5]
+    warmth = 36.8 + 0.15 * own("temperature", at.stay) + 0.55 * np.minimum(fire, 3.0)
+    warmth = warmth - 0.10 * shock - 0.5 * (at.care[:, RENAL] > 0) + 0.2 * sleep + 0.36 * noise[:, 6]
+    warmth = warmth - 0.004 * np.maximum(age - 60.0, 0.0)
+    return np.column_stack([heart, breaths, oxygen + 1.1 * noise[:, 7], upper, lower, mean, warmth])
+
+
+def chart_vitals(
+    chart: Chart, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Stay, minute, index into VITALS and value of every vital sign charted."""
+    at = vital_rounds(chart, rng)
+    values = read_vitals(chart, at, rng)
+    kept = rng.random(values.shape) > MISSED
+    temperature = VITALS.index("temp_c")
+    hourly = at.care[:, PLACE] == ICU  # the thermometer goes round every four hours there
+    kept[:, temperature] &= ~hourly | (np.floor(at.clock) % 4 == 0)
+    which, kind = np.nonzero(kept)
+    body = _body(chart, at, rng)
+    stay = np.concatenate([at.stay[which], body[0]])
+    minute = np.concatenate([at.minute[which], body[1]])
+    kind = np.concatenate([kind, body[2]])
+    value = np.concatenate([values[which, kind[: len(which)]], body[3]])
+    low, high = np.array(LIMITS, dtype=float).T
+    value = np.clip(value, low[kind], high[kind])
+    scale = 10.0 ** np.array(DECIMALS)[kind]
+    return stay, minute, kind, np.round(value * scale) / scale
+
+
+def _body(
+    chart: Chart, at: Moments, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Height once and weight once, with the first round of a stay; weight again each morning in the ICU."""
+    first = np.flatnonzero(np.diff(at.stay, prepend=-1) != 0)
+    patient = chart.stays.patient
+    told = first[rng.random(len(first)) < 0.7]
+    weighed = first[rng.random(len(first)) < 0.85]
+    morning = np.flatnonzero((at.care[:, PLACE] == ICU) & (np.floor(at.clock) == 5) & (at.day > 0.5))
+    weighed = np.concatenate([weighed, morning])
+    weight = chart.patients.weight[patient[at.stay[weighed]]]
+    weight = weight * (1.0 + 0.012 * np.minimum(at.day[weighed], 5.0) * at.organ(CIRCULATION)[weighed])
+    weight = weight + 0.5 * rng.standard_normal(len(weighed))
+    height = chart.patients.height[patient[at.stay[told]]]
+    rows = np.concatenate([weighed, told])
+    kind = np.repeat([VITALS.index("weight_kg"), VITALS.index("height_cm")], [len(weighed), len(told)])
+    return at.stay[rows], at.minute[rows], kind, np.concatenate([weight, height])
