@@ -106,9 +106,9 @@ class Hospital:
     """One hospital."""
 
     name: str
-    population: Population = Population()
-    policy: Policy = Policy()
-    calendar: Calendar = Calendar()
+    population: Population = field(default_factory=Population)
+    policy: Policy = field(default_factory=Policy)
+    calendar: Calendar = field(default_factory=Calendar)
     coverage: Coverage = Coverage()
     measurement: Measurement = Measurement()
 

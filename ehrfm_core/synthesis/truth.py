@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ehrfm_core.synthesis.care import CODE, CODES, DEVICE, DEVICES, NOREPINEPHRINE, PLACE, PLACES
-from ehrfm_core.synthesis.chart import severity_of
-from ehrfm_core.synthesis.physiology import COMORBIDITIES, ORGANS, REASONS
-from ehrfm_core.synthesis.simulate import (
+from ehrfm_core.synthesis.charting.chart import severity_of
+from ehrfm_core.synthesis.latent.care import CODE, CODES, DEVICE, DEVICES, NOREPINEPHRINE, PLACE, PLACES
+from ehrfm_core.synthesis.latent.futures import futures
+from ehrfm_core.synthesis.latent.physiology import COMORBIDITIES, ORGANS, REASONS
+from ehrfm_core.synthesis.latent.step import (
     AGE,
     DIED,
     FIRST_DAY,
@@ -20,7 +21,6 @@ from ehrfm_core.synthesis.simulate import (
     REASON,
     RECOVERY,
     RISKS,
-    futures,
 )
 from ehrfm_core.synthesis.tables import ID, PATIENT, Tables, texts
 
@@ -30,9 +30,9 @@ WORSE_BY = 1.0  # severity by which a stay must rise after 24 h to count as dete
 def true_stays(tables: Tables, rng: np.random.Generator, *, draws: int) -> pl.DataFrame:
     """One row a stay: who it is, its hidden traits, severity, and the true risks at 24 h.
 
-    `risk_x` is P(outcome x | everything true at 24 h) by `draws` simulated futures, `risk_x_se` its Monte Carlo
-    standard error; null where the stay does not count for the outcome. `happened_x` is what came. No model
-    that reads the chart can rank better than these risks, on average. `deteriorates`: severity later
+    `risk_x` is P(outcome x | everything true at 24 h) by `draws` simulated futures, `risk_x_se` its Monte
+    Carlo standard error; null where the stay does not count for the outcome. `happened_x` is what came. No
+    model that reads the chart can rank better than these risks, on average. `deteriorates`: severity later
     exceeds that at 24 h by WORSE_BY or more, or the patient dies.
     """
     chart = tables.chart

@@ -1,4 +1,4 @@
-"""Write two hospitals of any size: a few thousand stays at a time, each lot from random numbers of its own."""
+"""Write two hospitals of any size: a lot of stays at a time, each from a random stream of its own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from ehrfm_core import __version__
 from ehrfm_core.errors import UserError
 from ehrfm_core.parallel import in_order
 from ehrfm_core.study.files import read_json, write_json
-from ehrfm_core.synthesis.chart import OWN, Chart
+from ehrfm_core.synthesis.charted import MAKERS
+from ehrfm_core.synthesis.charting.chart import OWN, Chart
 from ehrfm_core.synthesis.hospital import PARTS, SITES, Hospital, hospitals
+from ehrfm_core.synthesis.latent.simulate import run
 from ehrfm_core.synthesis.mark import MARK
-from ehrfm_core.synthesis.simulate import run
-from ehrfm_core.synthesis.tables import CHARTED, FIXED, Tables
+from ehrfm_core.synthesis.tables import Tables
 from ehrfm_core.synthesis.truth import true_hours, true_stays
 
 FORMAT = 1
@@ -66,10 +67,10 @@ def synthesize(
     draws: int = DRAWS,
     progress: Progress | None = None,
 ) -> bool:
-    """Write `out`/mimic and `out`/ucmc as CLIF 2.1, and the truth into `out`/truth; return whether anything ran.
+    """Write `out`/mimic and `out`/ucmc as CLIF 2.1, the truth into `out`/truth; return whether anything ran.
 
-    The same settings give the same bytes. Memory does not grow with `stays`. Written to hidden folders first: an
-    interrupted run leaves nothing that looks finished. `progress` is told stays done and stays in all.
+    The same settings give the same bytes. Memory does not grow with `stays`. Written to hidden folders first:
+    an interrupted run leaves nothing that looks finished. `progress` is told stays done and stays in all.
     Raises UserError where `out` holds something else, or the numbers cannot be.
     """
     by_site = {site: stays if isinstance(stays, int) else stays[site] for site in sites}
@@ -107,8 +108,8 @@ def _finished(out: Path, settings: Settings, sites: Sequence[str]) -> bool:
         if before == wanted and all((out / site / MARK).is_file() for site in sites):
             return True
         raise UserError(
-            f"{out} holds hospitals made with other options ({_difference(before, wanted)}); give a new folder, or "
-            "remove this one first."
+            f"{out} holds hospitals made with other options ({_difference(before, wanted)}); give a "
+            "new folder, or remove this one first."
         )
     if all((path.is_dir() and (path / MARK).is_file()) or path.name == TRUTH for path in held):
         return False  # an interrupted run: finished sites are made again as they were
@@ -163,7 +164,7 @@ def _lot(
     hospital: Hospital, index: int, settings: Settings, lot: int, size: int
 ) -> tuple[dict[str, pl.DataFrame], int]:
     """Every table of a lot of stays, and the truth, by file name."""
-    streams = np.random.SeedSequence([settings.seed, index, lot]).spawn(3 + len(CHARTED))
+    streams = np.random.SeedSequence([settings.seed, index, lot]).spawn(3 + len(MAKERS))
     simulation, own, future, *charting = (np.random.default_rng(stream) for stream in streams)
     patients, stays = run(simulation, size, hospital)
     traits = own.standard_normal((len(patients.age), len(OWN))).astype(np.float32)
@@ -171,9 +172,9 @@ def _lot(
     first = FIRST_ID * (1 + index) + lot * LOT
     numbers = first + np.arange(size)
     tables = Tables(chart, numbers, 10 * FIRST_ID + first + np.arange(len(patients.age)))
-    frames = {f"clif_{name}": make(tables) for name, make in FIXED.items()}
-    for (name, make), rng in zip(CHARTED.items(), charting, strict=True):
-        frames[f"clif_{name}"] = make(tables, rng)
+    frames = {
+        f"clif_{name}": make(tables, rng) for (name, make), rng in zip(MAKERS.items(), charting, strict=True)
+    }
     frames[f"{TRUTH}/stays"] = true_stays(tables, future, draws=settings.draws)
     frames[f"{TRUTH}/hours"] = true_hours(tables)
     return frames, size

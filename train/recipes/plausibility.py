@@ -24,9 +24,9 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.published import SITES, published
 from ehrfm_core.sources.mimic_demo import import_mimic_demo
 from ehrfm_core.study import open_study
-from ehrfm_core.synthesis.plausibility import Comparison, compare, synthetic_sites
-from ehrfm_core.synthesis.plausibility_paper import SPLIT, against_paper
-from ehrfm_core.synthesis.plausibility_values import EVERYWHERE
+from ehrfm_core.synthesis.plausibility.compare import Comparison, compare, synthetic_sites
+from ehrfm_core.synthesis.plausibility.paper import SPLIT, against_paper
+from ehrfm_core.synthesis.plausibility.values import EVERYWHERE
 from train.__main__ import main as train
 from train.progress import progress_bar, say
 

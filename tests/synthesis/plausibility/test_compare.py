@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.synthesis.plausibility import Comparison, compare, synthetic_sites
+from ehrfm_core.synthesis.plausibility.compare import Comparison, compare, synthetic_sites
 from tests.make_clif import make_tables, write_tables
-from tests.synthesis.make_records import make_records
+from tests.synthesis.plausibility.make_records import make_records
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ import polars as pl
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.published import SITES
-from ehrfm_core.synthesis.plausibility_readings import TABLES, Category, Records, open_records
-from ehrfm_core.synthesis.plausibility_signs import PAIRS, category_of, medians, sign_rows
-from ehrfm_core.synthesis.plausibility_values import early_rows, gap_rows, values_rows
+from ehrfm_core.synthesis.plausibility.readings import TABLES, Category, Records, open_records
+from ehrfm_core.synthesis.plausibility.signs import PAIRS, category_of, medians, sign_rows
+from ehrfm_core.synthesis.plausibility.values import early_rows, gap_rows, values_rows
 
 MOST_LABS = 15
 Progress = Callable[[int, int], None]

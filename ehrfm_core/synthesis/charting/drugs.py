@@ -1,4 +1,4 @@
-"""Drugs: infusions follow the state hour by hour and are charted where they change; the others by the clock."""
+"""Drugs: infusions follow the state and are charted where they change; the others go by the clock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehrfm_core.synthesis.breathing import at_changes, changes
-from ehrfm_core.synthesis.care import (
+from ehrfm_core.synthesis.charting.breathing import at_changes, changes
+from ehrfm_core.synthesis.charting.chart import Chart
+from ehrfm_core.synthesis.charting.laboratory import HEART, HEPARIN_BELOW
+from ehrfm_core.synthesis.charting.nursing import OPERATED
+from ehrfm_core.synthesis.latent.care import (
     ANTIBIOTIC,
     CODE,
     COMFORT,
@@ -17,10 +20,7 @@ from ehrfm_core.synthesis.care import (
     STEROID,
     VASOPRESSIN,
 )
-from ehrfm_core.synthesis.chart import Chart
-from ehrfm_core.synthesis.laboratory import HEART, HEPARIN_BELOW
-from ehrfm_core.synthesis.nursing import OPERATED
-from ehrfm_core.synthesis.physiology import (
+from ehrfm_core.synthesis.latent.physiology import (
     BLEEDING,
     CARDIAC_SURGERY,
     CIRCULATION,
@@ -31,7 +31,7 @@ from ehrfm_core.synthesis.physiology import (
     LUNGS,
     REASONS,
 )
-from ehrfm_core.synthesis.simulate import REASON
+from ehrfm_core.synthesis.latent.step import REASON
 
 
 class Drug(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ehrfm_core.evaluation.intervals import Statistic, percentile_interval, replicates
-from ehrfm_core.synthesis.plausibility_readings import Category, Records
+from ehrfm_core.synthesis.plausibility.readings import Category, Records
 
 BIN_HOURS = 6
 MOST_STAYS = 2000  # of a pair, drawn at random where there are more: the real demo has 245

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ehrfm_core.synthesis.plausibility_readings import COLUMNS, Category, open_records
-from ehrfm_core.synthesis.plausibility_values import early_rows, gap_rows, values_rows
-from tests.synthesis.make_records import make_records
+from ehrfm_core.synthesis.plausibility.readings import COLUMNS, Category, open_records
+from ehrfm_core.synthesis.plausibility.values import early_rows, gap_rows, values_rows
+from tests.synthesis.plausibility.make_records import make_records
 
 SPO2 = Category("vitals", "spo2")
 

@@ -1,4 +1,4 @@
-"""What there is to be read at a moment of a stay: the state between two full hours, and what does not change."""
+"""What there is to be read at a moment of a stay: the state between two full hours, and what is constant."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehrfm_core.synthesis.care import DEVICE, ICU, IMV, PLACE
 from ehrfm_core.synthesis.hospital import Hospital
-from ehrfm_core.synthesis.patients import Patients
-from ehrfm_core.synthesis.physiology import N_ORGANS, SEVERITY
-from ehrfm_core.synthesis.simulate import ARRIVAL, Stays
+from ehrfm_core.synthesis.latent.care import DEVICE, ICU, IMV, PLACE
+from ehrfm_core.synthesis.latent.patients import Patients
+from ehrfm_core.synthesis.latent.physiology import N_ORGANS, SEVERITY
+from ehrfm_core.synthesis.latent.simulate import Stays
+from ehrfm_core.synthesis.latent.step import ARRIVAL
 
 # what differs between two healthy people, and stays with a person: one standard normal each
 OWN = (
@@ -49,7 +50,7 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Stays of a hospital, ready to be read, with R rows a full hour each (the hour after a stay's end left out).
+    """Stays of a hospital, ready to be read, with R rows of a full hour each (none after a stay's end).
 
     `stay` and `hour` (R) say whose row it is, `row` (R) where it stands in `stays.organs`; `severity` (R);
     `tick` (R) counts hours from midnight of the first day; `own` (patients, len(OWN)) are standard normals.
@@ -132,6 +133,6 @@ def severity_of(x: np.ndarray) -> np.ndarray:
 
 
 def every(chart: Chart, interval: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """Rows at which something due every `interval` hours (R; 0 is never) is done; `phase` (stays) shifts it."""
+    """Rows (R) where what is due every `interval` hours (0: never) is done; `phase` (stays) shifts it."""
     due = np.maximum(interval, 1)
     return (interval > 0) & ((chart.tick + phase[chart.stay]) % due == 0)

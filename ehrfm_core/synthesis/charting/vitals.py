@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ehrfm_core.synthesis.care import (
+from ehrfm_core.synthesis.charting.chart import Chart, Moments, every
+from ehrfm_core.synthesis.charting.oxygen import arterial_oxygen, saturation
+from ehrfm_core.synthesis.latent.care import (
     DEVICE,
     ED,
     ICU,
@@ -17,9 +19,7 @@ from ehrfm_core.synthesis.care import (
     STEPDOWN,
     WARD,
 )
-from ehrfm_core.synthesis.chart import Chart, Moments, every
-from ehrfm_core.synthesis.oxygen import arterial_oxygen, saturation
-from ehrfm_core.synthesis.physiology import (
+from ehrfm_core.synthesis.latent.physiology import (
     BLEEDING,
     CIRCULATION,
     HEART_FAILURE,
@@ -27,7 +27,7 @@ from ehrfm_core.synthesis.physiology import (
     KIDNEY,
     LUNGS,
 )
-from ehrfm_core.synthesis.simulate import AGE
+from ehrfm_core.synthesis.latent.step import AGE
 
 VITALS = ("heart_rate", "respiratory_rate", "spo2", "sbp", "dbp", "map", "temp_c", "weight_kg", "height_cm")
 DECIMALS = (0, 0, 0, 0, 0, 0, 1, 1, 0)
@@ -38,7 +38,7 @@ A_DAY = 2 * np.pi / 24.0
 
 
 def vital_rounds(chart: Chart, rng: np.random.Generator) -> Moments:
-    """When somebody goes round: by place and hospital, twice as often for a patient who is worse on a ward."""
+    """When somebody goes round: by place and hospital, on wards twice as often for those who are worse."""
     coverage = chart.hospital.coverage
     n = len(chart.stays.hours)
     place = chart.care_of(PLACE)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehrfm_core.synthesis.care import DEVICE, ICU, IMV, PLACE, SEDATION, STEPDOWN, WARD
-from ehrfm_core.synthesis.chart import Chart, Moments, every
-from ehrfm_core.synthesis.physiology import BLEEDING, BRAIN, DEMENTIA, INFLAMMATION, REASONS
-from ehrfm_core.synthesis.simulate import AGE, FRAILTY, REASON
+from ehrfm_core.synthesis.charting.chart import Chart, Moments, every
+from ehrfm_core.synthesis.latent.care import DEVICE, ICU, IMV, PLACE, SEDATION, STEPDOWN, WARD
+from ehrfm_core.synthesis.latent.physiology import BLEEDING, BRAIN, DEMENTIA, INFLAMMATION, REASONS
+from ehrfm_core.synthesis.latent.step import AGE, FRAILTY, REASON
 
 OPERATED = tuple(REASONS.index(name) for name in ("elective_surgery", "cardiac_surgery", "trauma"))
 # category, CLIF's group, and the answers of those that have no number
@@ -35,7 +35,7 @@ NAMES = list(ASSESSMENTS)
 
 
 class Assessed(NamedTuple):
-    """Stay, minute, index into NAMES, and a number or, for those with answers, the answer's index (k each)."""
+    """Stay, minute, index into NAMES, and a number or the index of an answer (k each)."""
 
     stay: np.ndarray
     minute: np.ndarray

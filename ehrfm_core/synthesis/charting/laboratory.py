@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ehrfm_core.synthesis.care import DEVICE, IMV, RENAL, STEROID
-from ehrfm_core.synthesis.chart import Chart, Moments
-from ehrfm_core.synthesis.oxygen import arterial_oxygen, saturation
-from ehrfm_core.synthesis.physiology import (
+from ehrfm_core.synthesis.charting.chart import Chart, Moments
+from ehrfm_core.synthesis.charting.oxygen import arterial_oxygen, saturation
+from ehrfm_core.synthesis.latent.care import DEVICE, IMV, RENAL, STEROID
+from ehrfm_core.synthesis.latent.physiology import (
     BLEEDING,
     CANCER,
     CARDIAC_SURGERY,
@@ -26,7 +26,7 @@ from ehrfm_core.synthesis.physiology import (
     LUNGS,
     REASONS,
 )
-from ehrfm_core.synthesis.simulate import AGE, REASON
+from ehrfm_core.synthesis.latent.step import AGE, REASON
 
 Values = dict[str, np.ndarray]
 HEART = REASONS.index("heart")
@@ -93,7 +93,7 @@ def _lactate(at: Moments) -> np.ndarray:
 
 
 def _bicarbonate(chart: Chart, at: Moments) -> np.ndarray:
-    """Bicarbonate in mmol/l without noise: lost with the kidney and to lactate, gained in chronic lung disease."""
+    """Bicarbonate in mmol/l without noise: lost with the kidney and to lactate, more in COPD."""
     value = 25.4 + 2.2 * chart.of("bicarbonate", at.stay) + 2.2 * chart.has(COPD, at.stay)
     value = value - 1.3 * at.organ(KIDNEY) - 0.75 * np.maximum(_lactate(at) - 1.6, 0.0)
     return np.where(at.care[:, RENAL] > 0, 0.5 * value + 12.0, value)
@@ -225,7 +225,7 @@ def liver_panel(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
 
 
 def blood_gas(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
-    """Arterial gas: pH from bicarbonate and carbon dioxide (Henderson–Hasselbalch), ionised calcium beside it.
+    """Arterial gas: pH from bicarbonate and carbon dioxide (Henderson–Hasselbalch); ionised calcium.
 
     pH = 6.1 + log₁₀(HCO₃ / (0.0307 pCO₂)), pressures in mmHg.
     """
@@ -285,7 +285,7 @@ def fingerstick(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
 
 
 class Panel(NamedTuple):
-    """What is ordered together: CLIF's order category, how long a result takes (median, minutes), the values."""
+    """What is ordered together: CLIF's order category, minutes to the result (median), and the values."""
 
     order: str
     minutes: float

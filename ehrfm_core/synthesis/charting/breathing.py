@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ehrfm_core.synthesis.care import (
+from ehrfm_core.synthesis.charting.chart import Chart, Moments, every
+from ehrfm_core.synthesis.charting.oxygen import end_expiratory, inspired, litres
+from ehrfm_core.synthesis.latent.care import (
     CANNULA,
     DEVICE,
     HIGH_FLOW,
@@ -18,9 +20,7 @@ from ehrfm_core.synthesis.care import (
     SEDATION,
     TRACHEOSTOMY,
 )
-from ehrfm_core.synthesis.chart import Chart, Moments, every
-from ehrfm_core.synthesis.oxygen import end_expiratory, inspired, litres
-from ehrfm_core.synthesis.physiology import LUNGS
+from ehrfm_core.synthesis.latent.physiology import LUNGS
 
 SUPPORT_HOURS = 4  # between rounds at a ventilator, a mask, high flow
 Columns = dict[str, np.ndarray]

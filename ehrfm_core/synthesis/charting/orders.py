@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from ehrfm_core.synthesis.care import CODE, COMFORT, PLACE, PROCEDURAL
-from ehrfm_core.synthesis.chart import Chart
+from ehrfm_core.synthesis.charting.chart import Chart
+from ehrfm_core.synthesis.charting.laboratory import HEART, LABS, PANELS
 from ehrfm_core.synthesis.hospital import DIFFERING
-from ehrfm_core.synthesis.laboratory import HEART, LABS, PANELS
-from ehrfm_core.synthesis.physiology import (
+from ehrfm_core.synthesis.latent.care import CODE, COMFORT, PLACE, PROCEDURAL
+from ehrfm_core.synthesis.latent.physiology import (
     BLEEDING,
     CARDIAC_SURGERY,
     CIRCULATION,
@@ -19,7 +19,7 @@ from ehrfm_core.synthesis.physiology import (
     LUNGS,
     REASONS,
 )
-from ehrfm_core.synthesis.simulate import PLANNED, REASON
+from ehrfm_core.synthesis.latent.step import PLANNED, REASON
 
 MORNING, EVENING = 5, 17
 TOGETHER = 0.6  # share of the variance of "is it ordered?" that the panels of one hour have in common
@@ -89,7 +89,7 @@ def wanted(chart: Chart) -> dict[str, np.ndarray]:
 
 
 def chart_labs(chart: Chart, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Every result: stay, lab (index into LABS), panel (index into PANELS), value, and three times in minutes.
+    """Every result: stay, lab (index into LABS), panel (into PANELS), value, and three times in minutes.
 
     `ordered`, `collected` and `resulted` are whole minutes since admission; each is later than the one before
     but for the bedside's, which comes at once.

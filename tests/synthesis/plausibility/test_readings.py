@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.synthesis.plausibility_readings import Category, open_records
+from ehrfm_core.synthesis.plausibility.readings import Category, open_records
 from tests.make_clif import make_tables, write_tables
-from tests.synthesis.make_records import make_records
+from tests.synthesis.plausibility.make_records import make_records
 
 HEART, LACTATE = Category("vitals", "heart_rate"), Category("labs", "lactate")
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from ehrfm_core.synthesis.plausibility_paper import SCHEMA, against_paper
+from ehrfm_core.synthesis.plausibility.paper import SCHEMA, against_paper
 
 OUTCOMES = ("death", "long_los", "icu", "imv", "icu_24h", "imv_24h")
 

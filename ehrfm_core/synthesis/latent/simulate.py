@@ -1,4 +1,4 @@
-"""Run patients through a hospital: stay after stay, hour after hour; and the futures behind the true risks."""
+"""Run patients through a hospital, stay after stay, hour after hour."""
 
 from __future__ import annotations
 
@@ -7,64 +7,53 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ehrfm_core.synthesis import care as c
-from ehrfm_core.synthesis.care import CARE, FIRST_DAY
 from ehrfm_core.synthesis.hospital import Calendar, Hospital, Policy, Population
-from ehrfm_core.synthesis.patients import LASTING_TABLE, Patients, draw_patients, reason_of, wave
-from ehrfm_core.synthesis.physiology import (
-    BLEEDING,
+from ehrfm_core.synthesis.latent import care as c
+from ehrfm_core.synthesis.latent.care import FIRST_DAY
+from ehrfm_core.synthesis.latent.patients import LASTING_TABLE, Patients, draw_patients, reason_of, wave
+from ehrfm_core.synthesis.latent.physiology import (
     CARDIAC_SURGERY,
-    CIRCULATION,
-    CIRRHOSIS,
     COVID,
-    COVID_DECAY_HOURS,
-    DECAY_HOURS,
     ELECTIVE,
-    HEART_FAILURE,
-    INFLAMMATION,
     INSULT,
-    LUNGS,
     N_ORGANS,
-    SHOCK_RATE,
-    SHOCK_SIZE,
-    advance,
     chronic_level,
-    severity,
 )
-
-LONGEST_HOURS = 90 * 24  # whoever is still there then is discharged
-LONG_STAY = 7 * 24
-HOURS_A_YEAR = 365.25 * 24
-STAYING, DIED, LEFT = 0, 1, 2
-RISKS = ("death", "long_los", "icu", "imv")
-DEATH, LONG, TO_ICU, TO_IMV = range(4)
-# what belongs to a stay and does not change within it
-TRAITS = (
-    "age",
-    "frailty",
-    "recovery",
-    "pace",
-    "strain",
-    "intubation_shift",
-    "arrival_hour",
-    "reason",
-    "planned",
-    "illness",
+from ehrfm_core.synthesis.latent.step import (
+    AGE,
+    ARRIVAL,
+    DEATH,
+    DIED,
+    FRAILTY,
+    HOURS_A_YEAR,
+    ILLNESS,
+    INTUBATION,
+    LEFT,
+    LONGEST_HOURS,
+    N_CARE,
+    N_TRAITS,
+    PACE,
+    PLANNED,
+    REASON,
+    RECOVERY,
+    STAYING,
+    STRAIN,
+    TO_ICU,
+    TO_IMV,
+    step,
 )
-AGE, FRAILTY, RECOVERY, PACE, STRAIN, INTUBATION, ARRIVAL, REASON, PLANNED, ILLNESS = range(len(TRAITS))
-N_CARE, N_TRAITS = len(CARE), len(TRAITS)
 
 
 class Stays(NamedTuple):
     """What the simulation tells of n stays and their R hours in all: the truth, not what is charted.
 
-    `patient` indexes the patients; `admission` is in hours since `hospital.EPOCH`, `hours` the length; `exit` is
-    DIED or LEFT; `first_icu` and `first_imv` are hours since admission, −1 where never. Rows `offset[i]` to
-    `offset[i + 1]` of `organs` (R, 7) and `care` (R, len(CARE)) are stay i's state at each full hour, the
+    `patient` indexes the patients; `admission` is in hours since `hospital.EPOCH`, `hours` the length; `exit`
+    is DIED or LEFT; `first_icu` and `first_imv` are hours since admission, −1 where never. Rows `offset[i]`
+    to `offset[i + 1]` of `organs` (R, 7) and `care` (R, len(CARE)) are stay i's state at each full hour, the
     first after its end included; what changes between two rows changes at `moment` (R, share of the hour).
     `comorbid` (n, 7) are the diseases known at admission. `expected` (n, 4) sums the probabilities of each
-    event of RISKS over the hours after the first day in which it could happen (nothing for the long stay). `x`
-    and `d` (n, 7) and `care_then` (n, len(CARE)) are the state at 24 h, from which the future depends on nothing else.
+    event of RISKS over the hours after the first day in which it could happen (nothing for the long stay).
+    `x` and `d` (n, 7) and `care_then` (n, len(CARE)) are the state at 24 h, all that the future depends on.
     """
 
     patient: np.ndarray
@@ -83,81 +72,6 @@ class Stays(NamedTuple):
     organs: np.ndarray
     care: np.ndarray
     moment: np.ndarray
-
-
-@njit(nogil=True)
-def step(
-    rng: np.random.Generator,
-    x: np.ndarray,
-    d: np.ndarray,
-    care: np.ndarray,
-    level: np.ndarray,
-    comorbid: np.ndarray,
-    traits: np.ndarray,
-    hour: int,
-    policy: Policy,
-    chances: np.ndarray,
-) -> int:
-    """One hour of a stay: the probability of each event goes into `chances` (4), the state moves on in place.
-
-    Death comes first, then intubation and transfer to the ICU, then discharge. Returns DIED or LEFT where
-    the stay ends within the hour, else STAYING.
-    """
-    s = severity(x)
-    acute = s - severity(level)
-    clock = (traits[ARRIVAL] + hour) % 24.0
-    covid = traits[REASON] == COVID
-    death = c.p_death(care, s, traits[AGE], traits[FRAILTY]) if hour >= FIRST_DAY else 0.0
-    imv = c.p_intubation(x, care, policy, traits[INTUBATION]) if care[c.DEVICE] != c.IMV else 0.0
-    icu = 0.0
-    if care[c.PLACE] != c.ICU:
-        icu = 1.0 - (1.0 - imv) * (1.0 - c.p_icu(x, care, s - 0.4 * traits[STRAIN], policy))
-    chances[DEATH] = death
-    chances[TO_IMV] = (1.0 - death) * imv
-    chances[TO_ICU] = (1.0 - death) * icu
-    ended = STAYING
-    if rng.random() < death:
-        ended = DIED
-    elif imv > 0.0 and rng.random() < imv:
-        c.intubate(care)
-    elif icu > imv and rng.random() < (icu - imv) / (1.0 - imv):
-        c.enter_icu(care)
-    else:
-        if hour >= FIRST_DAY and rng.random() < c.p_discharge(care, acute, clock, traits[PACE], policy):
-            ended = LEFT
-        else:
-            c.places(x, care, s, hour, clock, int(traits[REASON]), policy, rng)
-        c.breathing(x, care, policy, covid, rng)
-    c.treatments(x, care, policy, covid, rng)
-    c.goals(care, s, hour, traits[AGE], traits[FRAILTY], policy, rng)
-
-    recovery, shock, noise = np.empty(N_ORGANS), np.zeros(N_ORGANS), np.empty(N_ORGANS)
-    for k in range(N_ORGANS):
-        recovery[k], noise[k] = traits[RECOVERY], rng.standard_normal()
-    if care[c.ANTIBIOTIC] > 0:
-        recovery[INFLAMMATION] *= 1.7
-    if care[c.NOREPINEPHRINE] > 0:
-        recovery[CIRCULATION] *= 1.25
-    if care[c.PRONE] > 0:
-        recovery[LUNGS] *= 1.4
-    if covid:
-        recovery[LUNGS] *= DECAY_HOURS[LUNGS] / COVID_DECAY_HOURS * (1.35 if care[c.STEROID] > 0 else 1.0)
-    vulnerable = np.exp(0.35 * traits[FRAILTY] + 0.25 * max(s - 1.0, 0.0))
-    for k in range(N_ORGANS):
-        rate = SHOCK_RATE[k] * vulnerable
-        if care[c.DEVICE] == c.IMV and (k == LUNGS or k == INFLAMMATION):
-            rate *= 3.0
-        if k == CIRCULATION:
-            rate *= 1.0 + 2.0 * comorbid[HEART_FAILURE]
-        elif k == BLEEDING:
-            rate *= 1.0 + 3.0 * comorbid[CIRRHOSIS]
-        if rng.random() < rate:
-            size = SHOCK_SIZE[k] * np.exp(0.5 * rng.standard_normal())
-            shock[k] += size
-            if k == INFLAMMATION or k == BLEEDING:
-                shock[CIRCULATION] += 0.4 * size
-    advance(x, d, level, recovery, shock, noise)
-    return ended
 
 
 @njit(nogil=True)
@@ -323,51 +237,3 @@ def run(rng: np.random.Generator, n: int, hospital: Hospital) -> tuple[Patients,
     stays, whole = _run(rng, n, hospital.population, hospital.policy, hospital.calendar, patients, n_rows)
     assert whole == n, "stays take more room than foreseen"
     return patients, stays
-
-
-@njit(nogil=True)
-def futures(
-    rng: np.random.Generator, stays: Stays, policy: Policy, draws: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """True risk of each outcome of RISKS at 24 h, and its Monte Carlo standard error (both n, 4; NaN: does not count).
-
-    From the state at 24 h `draws` futures are run. For death, ICU and ventilation the probabilities of the
-    event in each hour it could happen are summed (the compensator of the event, whose mean is the risk and which
-    varies less than the event itself); the long stay is counted. NaN for ICU and ventilation where they
-    were in the first day.
-    """
-    n = len(stays.hours)
-    risk, error = np.full((n, 4), np.nan), np.full((n, 4), np.nan)
-    x, d, care, chances = np.zeros(N_ORGANS), np.zeros(N_ORGANS), np.zeros(N_CARE), np.zeros(4)
-    total, squares, one = np.zeros(4), np.zeros(4), np.zeros(4)
-    for i in range(n):
-        level = chronic_level(stays.comorbid[i], stays.traits[i, FRAILTY])
-        total[:], squares[:] = 0.0, 0.0
-        for _ in range(draws):
-            x[:], d[:], care[:] = stays.x[i], stays.d[i], stays.care_then[i]
-            one[:] = 0.0
-            hour, ended = FIRST_DAY, STAYING
-            while ended == STAYING and hour < LONGEST_HOURS:
-                had_icu, had_imv = care[c.EVER_ICU] > 0, care[c.EVER_IMV] > 0
-                ended = step(
-                    rng, x, d, care, level, stays.comorbid[i], stays.traits[i], hour, policy, chances
-                )
-                one[DEATH] += chances[DEATH]
-                if not had_icu:
-                    one[TO_ICU] += chances[TO_ICU]
-                if not had_imv:
-                    one[TO_IMV] += chances[TO_IMV]
-                hour += 1
-            # a stay that ends in its 169th hour is longer than seven days
-            one[LONG] = 1.0 if hour > LONG_STAY else 0.0
-            total += one
-            squares += one * one
-        for k in range(4):
-            if (k == TO_ICU and stays.care_then[i, c.EVER_ICU] > 0) or (
-                k == TO_IMV and stays.care_then[i, c.EVER_IMV] > 0
-            ):
-                continue
-            mean = total[k] / draws
-            risk[i, k] = mean
-            error[i, k] = np.sqrt(max(squares[k] / draws - mean * mean, 0.0) / max(draws - 1, 1))
-    return risk, error

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from ehrfm_core.synthesis.hospital import Policy
-from ehrfm_core.synthesis.physiology import (
+from ehrfm_core.synthesis.latent.physiology import (
     BRAIN,
     CARDIAC_SURGERY,
     CIRCULATION,
@@ -121,8 +121,8 @@ def p_death(care: np.ndarray, s: float, age: float, frailty: float) -> float:
 def p_discharge(care: np.ndarray, acute: float, clock: float, pace: float, policy: Policy) -> float:
     """Probability of leaving alive in this hour.
 
-    `acute` is the severity above the patient's own usual state; `pace` is the stay's own: a bed to go to, help
-    at home.
+    `acute` is the severity above the patient's own usual state; `pace` is the stay's own: a bed to go to,
+    help at home.
     """
     if care[CODE] == COMFORT:
         return chance(0.010 * daytime(clock))

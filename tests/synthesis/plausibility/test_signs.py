@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from ehrfm_core.synthesis import plausibility_signs
-from ehrfm_core.synthesis.plausibility_readings import Records, open_records
-from ehrfm_core.synthesis.plausibility_signs import PAIRS, category_of, medians, sign_rows, spearman
-from tests.synthesis.make_records import Record, make_records
+from ehrfm_core.synthesis.plausibility.readings import Records, open_records
+from ehrfm_core.synthesis.plausibility.signs import PAIRS, category_of, medians, sign_rows, spearman
+from tests.synthesis.plausibility.make_records import Record, make_records
 
 PAIR = ("lactate", "map")
 

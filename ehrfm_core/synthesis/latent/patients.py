@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ehrfm_core.synthesis.hospital import Calendar, Population
-from ehrfm_core.synthesis.physiology import (
+from ehrfm_core.synthesis.latent.physiology import (
     CARDIAC_SURGERY,
     CHRONIC_KIDNEY,
     CIRRHOSIS,
@@ -37,9 +37,11 @@ COVID_SHARE = 1.3  # at a peak, to all other reasons taken together 1 (before el
 
 
 class Patients(NamedTuple):
-    """n patients: `age` in years at the first admission (n), `female` and `hispanic` (n, 0 or 1), `race` (n, index
-    into `hospital.RACES`), `frailty` (n, about standard normal), `comorbid` (n, 7; 0 or 1), `first` (n, hours since
-    `hospital.EPOCH`), `weight` and `height` (n, kg and cm).
+    """The traits of n patients, an array of n each.
+
+    `age` in years at the first admission, `female` and `hispanic` 0 or 1, `race` an index into
+    `hospital.RACES`, `frailty` about standard normal, `comorbid` (n, 7) 0 or 1, `first` (admission) in hours
+    since `hospital.EPOCH`, `weight` and `height` in kg and cm.
     """
 
     age: np.ndarray
@@ -97,7 +99,7 @@ def wave(calendar: Calendar, hour: float) -> float:
 
 @njit(nogil=True)
 def reason_of(population: Population, height: float, age: float, comorbid: np.ndarray, u: float) -> int:
-    """Why a patient comes (index into REASONS): shares of the population, disease, age and wave. u: uniform."""
+    """Why a patient comes (index into REASONS), by population, disease, age and wave; `u` is uniform."""
     weights = population.reason.copy()
     weights[2] *= 1.0 + 1.5 * comorbid[HEART_FAILURE]
     weights[3] *= 1.0 + 1.5 * comorbid[COPD]

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from scipy.stats import ks_2samp
 
-from ehrfm_core.synthesis.plausibility_paper import share_with_interval
-from ehrfm_core.synthesis.plausibility_readings import PLACES, Category, Records
+from ehrfm_core.synthesis.plausibility.paper import share_with_interval
+from ehrfm_core.synthesis.plausibility.readings import PLACES, Category, Records
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 QUARTILES = {"p25": 0.25, "p50": 0.5, "p75": 0.75}

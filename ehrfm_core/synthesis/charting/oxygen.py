@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ehrfm_core.synthesis.care import CANNULA, COLLAR, DEVICE, HIGH_FLOW, IMV, MASK, NIPPV, PRONE
-from ehrfm_core.synthesis.chart import Moments
-from ehrfm_core.synthesis.physiology import LUNGS
+from ehrfm_core.synthesis.charting.chart import Moments
+from ehrfm_core.synthesis.latent.care import CANNULA, COLLAR, DEVICE, HIGH_FLOW, IMV, MASK, NIPPV, PRONE
+from ehrfm_core.synthesis.latent.physiology import LUNGS
 
 ROOM_AIR_FRACTION = 0.21
 

@@ -126,8 +126,8 @@ def advance(
 ) -> None:
     """Move dysfunction `x` and insult `d` (7 each, changed in place) on by one hour.
 
-    `recovery` (7) is how many times the usual speed insults decay, `shock` (7) what is new, `noise` (7) standard
-    normal.
+    `recovery` (7) is how many times the usual speed insults decay, `shock` (7) what is new, `noise` (7)
+    standard normal.
     """
     pull = np.zeros(N_ORGANS)
     for j in range(N_ORGANS):

@@ -1,0 +1,1 @@
+"""What is written down of a stay: when, and with which value."""

@@ -1,0 +1,1 @@
+"""Synthetic hospitals beside the paper's tables and beside a real hospital."""
