@@ -134,6 +134,7 @@ def _write_site(
     result: StageResult,
 ) -> None:
     n_hours, width = out.hourly.shape[1:]
+    half = pl.Array(pl.Float16, width)
     frames = {
         "states": pl.DataFrame({ID: ids, "state": pl.Series(out.states, dtype=pl.Array(pl.Float32, width))}),
         "dynamics": dynamics,
@@ -153,7 +154,8 @@ def _write_site(
                     for name, values in points.items()
                     for k, axis in enumerate("xy")
                 },
-                "state": pl.Series(out.hourly.reshape(-1, width), dtype=pl.Array(pl.Float32, width)),
+                # half the bytes; states after the final norm are of order 1
+                "state": pl.Series(out.hourly.reshape(-1, width).astype(np.float16), dtype=half),
             }
         ),
     }

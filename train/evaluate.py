@@ -89,14 +89,16 @@ def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFra
         ID, *(outcome.counts().alias(f"counts_{name}") for name, outcome in OUTCOMES.items())
     )
     frame = hourly.drop("state").join(counts, on=ID, how="left", maintain_order="left")
-    empty = np.full(len(states), np.nan)
-    risks = [
-        pl.Series(
-            f"risk_{name}",
-            np.concatenate([probes[name].probability(part) for part in chunks]) if name in probes else empty,
-        )
-        for name in OUTCOMES
-    ]
+    at_end = (frame["hour"] == frame["hour"].max()).to_numpy()
+    # hourly states are held in half precision; at the end of the window the whole state is at hand
+    end = frame.filter(at_end).select(ID).join(study.site_table(site, "states"), on=ID, maintain_order="left")
+    risks = []
+    for name in OUTCOMES:
+        risk = np.full(len(states), np.nan)
+        if name in probes:
+            risk = np.concatenate([probes[name].probability(part) for part in chunks])
+            risk[at_end] = probes[name].probability(end["state"].to_numpy())
+        risks.append(pl.Series(f"risk_{name}", risk))
     return frame.with_columns(risks).with_columns(
         pl.when(pl.col(f"counts_{name}")).then(pl.col(f"risk_{name}").fill_nan(None)).alias(f"risk_{name}")
         for name in OUTCOMES

@@ -30,7 +30,11 @@ def add_synthesize_arguments(command: argparse.ArgumentParser) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument("out", type=Path, metavar="OUT", help="new or empty folder")
     command.add_argument(
-        "--stays", type=positive_number, default=2000, metavar="N", help="stays a hospital (2000)"
+        "--stays",
+        type=stays_number,
+        default=2000,
+        metavar="N",
+        help="stays a hospital, one number or mimic=N,ucmc=N (2000)",
     )
     command.add_argument(
         "--seed", type=seed_number, default=0, metavar="S", help="seed of all that is random (0)"
@@ -66,9 +70,25 @@ def synthesize(options: argparse.Namespace) -> None:
         say(f"{options.out}: nothing to do, made before with the same options.")
         return
     named = ", ".join(sorted(parts)) or "nothing: both are one distribution"
-    say(f"Wrote {options.stays:,} stays a hospital in {time.monotonic() - begun:.0f} s. Shift: {named}.")
+    stays = options.stays if isinstance(options.stays, dict) else dict.fromkeys(SITES, options.stays)
+    counts = ", ".join(f"{site} {n:,}" for site, n in stays.items())
+    say(f"Wrote {counts} stays in {time.monotonic() - begun:.0f} s. Shift: {named}.")
     for site in SITES:
         say(f"  {options.out / site}")
     say(f"  {options.out / 'truth'}   (true states and risks; never read by the pipeline)")
     sites = " ".join(f"--site {site}={options.out / site}" for site in SITES)
     say(f"Go on: python -m train study STUDY {sites}")
+
+
+def stays_number(value: str) -> int | dict[str, int]:
+    """A number of stays for both hospitals, or one for each, for argparse.
+
+    >>> stays_number("20"), stays_number("mimic=20,ucmc=10")
+    (20, {'mimic': 20, 'ucmc': 10})
+    """
+    if "=" not in value:
+        return positive_number(value)
+    parts = dict(part.strip().split("=", 1) for part in value.split(",") if "=" in part)
+    if sorted(parts) != ["mimic", "ucmc"] or value.count("=") != 2:
+        raise argparse.ArgumentTypeError(f"{value!r} is neither a number nor of the form mimic=N,ucmc=N")
+    return {site: positive_number(parts[site]) for site in ("mimic", "ucmc")}

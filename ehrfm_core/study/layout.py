@@ -93,7 +93,7 @@ SITE_FILES: dict[str, Schema] = {
         "event_max_jump": pl.Float64(),
         "max_jump_minute": pl.Float64(),  # when the largest event jump happened; null without events
     },
-    # what `paths` is made of once there are probes: the same rows with `state`, R at that hour
+    # what `paths` is made of once there are probes: the same rows with `state`, R at that hour, in Float16
     "hourly": _ID | _COORDINATES,
     "paths": _ID | _COORDINATES | {f"risk_{name}": pl.Float32() for name in OUTCOMES},
     # risks are null where the stay does not count for the outcome or there is no probe

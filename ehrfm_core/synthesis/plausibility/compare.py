@@ -1,7 +1,7 @@
 """How plausible the synthetic hospitals are: side by side with a real one.
 
-`plausibility_readings` reads records with their stay, hour and place, `plausibility_values` compares values
-and charting intervals, `plausibility_signs` correlations; `plausibility_paper` compares stays with published
+`readings` reads records with their stay, hour and place, `values` compares values
+and charting intervals, `signs` correlations; `paper` compares stays with published
 figures.
 """
 

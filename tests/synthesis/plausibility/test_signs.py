@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from ehrfm_core.synthesis import plausibility_signs
+from ehrfm_core.synthesis.plausibility import signs
 from ehrfm_core.synthesis.plausibility.readings import Records, open_records
 from ehrfm_core.synthesis.plausibility.signs import PAIRS, category_of, medians, sign_rows, spearman
 from tests.synthesis.plausibility.make_records import Record, make_records
@@ -76,7 +76,7 @@ def test_of_many_stays_some_are_drawn_and_the_same_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = hospital(tmp_path, -1.0)
-    monkeypatch.setattr(plausibility_signs, "MOST_STAYS", 20)
+    monkeypatch.setattr(signs, "MOST_STAYS", 20)
     row = compared(both, both)
     assert (row["real_stays"], row["real_n"]) == (20, 100)
     assert compared(both, both) == row
