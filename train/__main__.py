@@ -35,9 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
 
             return validate(options.folder, as_json=options.as_json, events=options.events)
         elif options.command == "bench":
-            from train.bench.tokenizer import run
+            if options.bench == "synthesis":
+                from train.bench.synthesis import run as bench
+            else:
+                from train.bench.tokenizer import run as bench
 
-            return run(options)
+            return bench(options)
         elif options.command == "tokenize" and (options.explain or options.stay or options.meds_out):
             _look(options)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from train.bench.arguments import add_tokenizer_arguments
+from train.bench.arguments import add_synthesis_arguments, add_tokenizer_arguments
 from train.numbers import positive_number, seed_number
 from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure speed and memory, side by side with others")
     benches = bench.add_subparsers(dest="bench", required=True, metavar="WHAT")
     add_tokenizer_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
+    add_synthesis_arguments(benches.add_parser("synthesis", help="two synthetic hospitals, by size"))
 
     check = commands.add_parser(
         "verify",

@@ -44,7 +44,8 @@ def print_stay(folder: Path, stay: str, site: str | None) -> None:
     name, row = found[0]
     table = stay_table(tokenizer, row["tokens"], row["minutes"])
     window = tokenizer.settings.window_hours
-    say(f"{stay} at {name}: {table.height} events, {len(row['tokens'])} tokens")
+    kind = "SYNTHETIC, " if study.manifest.synthetic else ""
+    say(f"{stay} at {name}: {kind}{table.height} events, {len(row['tokens'])} tokens")
     width = max(len(text) for text in (*table["event"], "event")) + 2
     say(f"{'hour':>8}  {'event':<{width}}{'value':<24}tokens")
     ended = False
@@ -57,5 +58,7 @@ def print_stay(folder: Path, stay: str, site: str | None) -> None:
 
 def write_meds(folder: Path, target: Path) -> None:
     """Write the timelines of a study as a MEDS dataset."""
-    rows = export_meds(open_study(folder), target)
-    say(f"Wrote {rows:,} rows to {target}; every stay is a subject of its own, times count from 2000-01-01.")
+    study = open_study(folder)
+    rows = export_meds(study, target)
+    kind = "SYNTHETIC " if study.manifest.synthetic else ""
+    say(f"Wrote {rows:,} {kind}rows to {target}; every stay is a subject, times count from 2000-01-01.")

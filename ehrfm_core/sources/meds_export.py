@@ -27,7 +27,8 @@ def export_meds(study: Study, target: Path) -> int:
     `metadata/subject_splits.parquet`, `metadata/dataset.json`, and `metadata/stays.parquet`, which tells
     the stay of each subject. Every stay is a subject of its own, numbered over all sites. A study holds no
     dates: times count from 2000-01-01, the start of the stay; static tokens have no time. Codes are tokens.
-    Raises UserError where the folder holds something already.
+    The dataset's name begins with SYNTHETIC where the study is. Raises UserError where the folder holds
+    something already.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is not an empty folder; give a new one for the MEDS dataset.")
@@ -74,7 +75,7 @@ def export_meds(study: Study, target: Path) -> int:
     write_json(
         target / "metadata" / "dataset.json",
         {
-            "dataset_name": study.folder.name,
+            "dataset_name": ("SYNTHETIC " if study.manifest.synthetic else "") + study.folder.name,
             "etl_name": "ehrfm",
             "etl_version": __version__,
             "meds_version": "0.4.0",

@@ -17,8 +17,8 @@ from ehrfm_core.synthesis.tables import ID, PATIENT
 def excerpt(source: Path, target: Path, *, stays: int) -> dict[str, int]:
     """Write the first `stays` stays (by patient and id) of `source` into `target`; return rows by table.
 
-    Every table keeps the rows of these stays, or, where it knows patients alone, of their patients. What marks
-    a synthetic hospital is copied. Raises UserError where `target` holds anything.
+    Every table keeps the rows of these stays, or, where it knows patients alone, of their patients. What
+    marks a synthetic hospital is copied. Raises UserError where `target` holds anything.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is not empty; give a new folder for the excerpt.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -198,6 +199,11 @@ def test_a_meds_dataset_is_a_site_and_timelines_go_out_as_meds(
     assert mine["time"][:6].null_count() == 6
     assert mine.filter(pl.col("code") == "lab/50971_meq_or_l")["time"].item() == datetime(2000, 1, 1, 5)  # noqa: DTZ001
     assert mine["code"][-1] == "TL_END"
+    name = json.loads((out / "metadata" / "dataset.json").read_text())["dataset_name"]
+    assert main(["tokenize", str(study), "--site", f"a={folder}", "--synthetic"]) == 0
+    assert main(["tokenize", str(study), "--meds-out", str(tmp_path / "again")]) == 0
+    again = json.loads((tmp_path / "again" / "metadata" / "dataset.json").read_text())["dataset_name"]
+    assert (name, again) == ("study", "SYNTHETIC study")
     assert main(["tokenize", str(study), "--meds-out", str(out)]) == 1
     assert "not an empty folder" in capsys.readouterr().err
     assert main(["tokenize", str(study), "--stay", "1-1"]) == 0

@@ -47,3 +47,22 @@ def add_tokenizer_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--events", default="paper", metavar="MAP", help="paper, all, or a file (paper)")
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def add_synthesis_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench synthesis`."""
+    command.description = (
+        "Synthesize two hospitals of each size as a fresh process; print time and peak memory."
+    )
+    command.add_argument(
+        "--stays",
+        type=positive_number,
+        nargs="+",
+        default=[2_000, 20_000, 100_000],
+        metavar="N",
+        help="stays a hospital (2000 20000 100000)",
+    )
+    command.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where to write for the time being (the system's own)"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
