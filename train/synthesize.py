@@ -45,7 +45,7 @@ def add_synthesize_arguments(command: argparse.ArgumentParser) -> None:
         type=int,
         default=None,
         metavar="N",
-        help="simulated futures behind each true risk (32); more make it more exact and take longer",
+        help="simulated futures behind each true risk (16); more make it more exact and take longer",
     )
 
 

@@ -7,7 +7,18 @@ import polars as pl
 
 from ehrfm_core.synthesis.charting.breathing import at_changes, changes
 from ehrfm_core.synthesis.hospital import EPOCH, RACES
-from ehrfm_core.synthesis.latent.care import CODE, CODES, COMFORT, ED, ICU, PLACE, PLACES, TRACHEOSTOMY
+from ehrfm_core.synthesis.latent.care import (
+    CODE,
+    CODES,
+    COMFORT,
+    DEVICE,
+    ED,
+    ICU,
+    IMV,
+    PLACE,
+    PLACES,
+    TRACHEOSTOMY,
+)
 from ehrfm_core.synthesis.latent.physiology import REASONS
 from ehrfm_core.synthesis.latent.step import AGE, DIED, FRAILTY, HOURS_A_YEAR, PLANNED, REASON
 from ehrfm_core.synthesis.tables import ID, PATIENT, Tables, texts
@@ -84,7 +95,8 @@ def _discharge(tables: Tables, rng: np.random.Generator) -> pl.Series:
     need = 0.045 * (stays.traits[:, AGE] - 74.0) + 0.5 * stays.traits[:, FRAILTY] + 0.004 * stays.hours
     helped = chance[0] < 1.0 / (1.0 + np.exp(-(need - 1.0)))
     kind = np.where(helped, np.where(chance[1] < 0.22, 2, 1), np.where(chance[1] < 0.012, 6, 0))
-    kind = np.where(last[:, TRACHEOSTOMY] > 0, 5, kind)
+    still = (last[:, TRACHEOSTOMY] > 0) | (last[:, PLACE] == ICU) | (last[:, DEVICE] == IMV)
+    kind = np.where(still, 5, kind)
     kind = np.where(last[:, CODE] == COMFORT, 4, kind)
     return texts(np.where(stays.exit == DIED, 3, kind), places)
 

@@ -29,7 +29,7 @@ from ehrfm_core.synthesis.truth import true_hours, true_stays
 FORMAT = 1
 LOT = 2_000  # stays simulated and charted at once
 MOST_STAYS = 5_000_000
-DRAWS = 32
+DRAWS = 16
 MANIFEST = "synthesis.json"
 TRUTH = "truth"
 FIRST_ID = 10_000_000  # ids of the first site; each further site begins as many higher

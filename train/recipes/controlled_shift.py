@@ -30,7 +30,7 @@ SHIFTS = ("none", "institution", "time", "all")
 STAYS = 10_000
 SOURCE, TARGET = SITES  # as the synthesis names the two
 SOURCE_FOLDER, STUDY, REPORT = "source", "studies/controlled-shift", "controlled_shift.json"
-DRAWS = 100  # more than the synthesis makes of itself: the oracle is the yardstick here
+DRAWS = 64  # more than the synthesis makes of itself: the oracle is the yardstick here
 
 
 def main(arguments: list[str] | None = None) -> int:

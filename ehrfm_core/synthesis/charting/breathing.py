@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ehrfm_core.synthesis.charting.chart import Chart, Moments, every
-from ehrfm_core.synthesis.charting.oxygen import end_expiratory, inspired, litres
+from ehrfm_core.synthesis.charting.oxygen import end_expiratory, inspired, litres, set_rate
 from ehrfm_core.synthesis.latent.care import (
     CANNULA,
     DEVICE,
@@ -61,7 +61,7 @@ def chart_support(chart: Chart, rng: np.random.Generator) -> tuple[np.ndarray, n
     rounds = np.flatnonzero(every(chart, interval, rng.integers(0, 24, len(chart.stays.hours))))
     parts = [
         at_changes(chart, np.union1d(rows, arrived)),
-        chart.moments(rounds, rng.beta(1.2, 4.0, len(rounds))),
+        chart.moments(rounds, chart.round_share(rounds, rng)),
     ]
     at = Moments(*(np.concatenate(pair) for pair in zip(*parts, strict=True)))
     return at.stay, at.minute, _settings(chart, at, rng)
@@ -78,7 +78,7 @@ def _settings(chart: Chart, at: Moments, rng: np.random.Generator) -> Columns:
     height = chart.patients.height[chart.stays.patient[at.stay]]
     ideal = 50.0 + 0.91 * (height - 152.4) - 4.5 * chart.patients.female[chart.stays.patient[at.stay]]
     tidal = np.round(np.clip(6.8 * ideal, 250, 620) / 10.0) * 10.0
-    rate = np.round(np.clip(14.0 + 4.0 * (lungs - 1.2), 10.0, 34.0))
+    rate = set_rate(at)
     peep = np.where(noninvasive, 6.0, end_expiratory(at))
     pressure = np.round(np.clip(8.0 + 3.0 * (lungs - 1.0), 5.0, 20.0))
     noise = rng.standard_normal((5, n))

@@ -22,6 +22,9 @@ OWN = (
 )
 
 
+ON_THE_HOUR = 0.75  # of rounds
+
+
 class Moments(NamedTuple):
     """n moments: `stay` and `minute` since its admission, organs `x` (n, 7) and `care` (n, len(CARE)) then.
 
@@ -113,6 +116,12 @@ class Chart:
         stay = self.stay[at]
         clock = (stays.traits[stay, ARRIVAL] + minute / 60.0) % 24.0
         return Moments(stay, minute, x, care, severity_of(x), clock, minute / 1440.0)
+
+    def round_share(self, at: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """When within the hours `at` (k) a round is charted: mostly on the full hour of the clock."""
+        full = 1.0 - self.stays.traits[self.stay[at], ARRIVAL] % 1.0
+        full = np.where(full > 0.999, 0.0, full)
+        return np.where(rng.random(len(at)) < ON_THE_HOUR, full, rng.random(len(at)))
 
     def of(self, name: str, stay: np.ndarray) -> np.ndarray:
         """A standard normal of the patient of each stay (k)."""

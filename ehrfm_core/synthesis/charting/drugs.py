@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from ehrfm_core.synthesis.charting.breathing import at_changes, changes
 from ehrfm_core.synthesis.charting.chart import Chart
@@ -31,7 +32,7 @@ from ehrfm_core.synthesis.latent.physiology import (
     LUNGS,
     REASONS,
 )
-from ehrfm_core.synthesis.latent.step import REASON
+from ehrfm_core.synthesis.latent.step import LEFT, REASON
 
 
 class Drug(NamedTuple):
@@ -70,6 +71,7 @@ DOSES: dict[str, tuple[str, str, float, str]] = {  # group, unit, dose, route
     "acetaminophen": ("analgesia", "mg", 650.0, "enteral"),
     "hydromorphone": ("analgesia", "mg", 0.5, "iv"),
 }
+SHORTEST_RUN = 6  # hours
 ACTIONS = ("start", "dose_change", "stop")
 LUNG = REASONS.index("lungs")
 
@@ -91,12 +93,33 @@ def infusion_rates(chart: Chart, rng: np.random.Generator) -> dict[str, np.ndarr
     deep = sedation >= 2
     needs_heparin = chart.of("clotting", stay) < HEPARIN_BELOW
 
-    def steps(value: np.ndarray, size: float) -> np.ndarray:
-        return np.round(size * np.round(value / size), 4)
+    pressor = care[NOREPINEPHRINE] > 0
 
+    def steps(value: np.ndarray, size: float) -> np.ndarray:
+        return np.round(size * np.round(value.astype(np.float64) / size), 4)
+
+    def runs(start: np.ndarray, stop: np.ndarray, hours: int = SHORTEST_RUN) -> np.ndarray:
+        return _running(start, stop, stay, hours)
+
+    heparin = runs(
+        heart & needs_heparin & (x[:, BLEEDING] < 0.5) & ~comfort, (x[:, BLEEDING] > 0.9) | comfort, 12
+    )
+    diuresis = runs(
+        icu & failing & (habit[1] < 0.35) & (x[:, LUNGS] > 1.0) & ~pressor & ~comfort,
+        (x[:, LUNGS] < 0.6) | pressor | comfort | ~icu,
+    )
+    antacid = runs((x[:, BLEEDING] > 1.0) & (habit[3] < 0.7) & ~comfort, (x[:, BLEEDING] < 0.4) | comfort, 24)
+    sweet = runs(
+        icu & diabetic & (habit[0] < 0.6) & (x[:, INFLAMMATION] > 0.7) & ~comfort,
+        (x[:, INFLAMMATION] < 0.4) | ~icu | comfort,
+    )
+    fluid = runs(
+        icu & (x[:, CIRCULATION] > 0.9) & ~failing & ~comfort, (x[:, CIRCULATION] < 0.6) | ~icu | comfort
+    )
+    rhythm = runs(icu & heart & (habit[2] < 0.15) & ~comfort, ~icu | comfort, 12)
     return {
         "norepinephrine": steps(care[NOREPINEPHRINE], 0.03),
-        "vasopressin": np.round(care[VASOPRESSIN], 3),
+        "vasopressin": np.round(care[VASOPRESSIN].astype(np.float64), 3),
         "propofol": steps(
             (sedation > 0) * ((chosen < 0.75) | ~deep) * (chosen < 0.85) * 16.0 * sedation * body, 5.0
         ),
@@ -104,28 +127,51 @@ def infusion_rates(chart: Chart, rng: np.random.Generator) -> dict[str, np.ndarr
         "midazolam": steps((sedation == 3) * (chosen >= 0.7) * 4.0 * body, 1.0),
         "fentanyl": steps((sedation > 0) * (25.0 + 30.0 * sedation) * body, 25.0),
         "cisatracurium": 2.0 * (care[PRONE] > 0),
-        "insulin": steps(
-            icu * diabetic * (habit[0] < 0.6) * np.maximum(2.0 + 1.5 * (x[:, INFLAMMATION] - 0.6), 0.0), 1.0
-        ),
-        "heparin": steps(heart * needs_heparin * (x[:, BLEEDING] < 0.6) * ~comfort * 1150.0 * body, 100.0),
-        "furosemide": steps(icu * failing * (habit[1] < 0.35) * (x[:, LUNGS] > 0.9) * 8.0, 2.0),
-        "amiodarone": 0.5 * (icu * heart * (habit[2] < 0.15)),
-        "pantoprazole": 8.0 * ((x[:, BLEEDING] > 1.0) & (habit[3] < 0.7)),
-        "morphine": steps(comfort * (1.0 + 0.6 * chart.severity), 1.0),
-        "lactated_ringers_solution": steps(
-            icu * (x[:, CIRCULATION] > 0.9) * ~failing * 60.0 * x[:, CIRCULATION], 25.0
-        ),
+        "insulin": steps(sweet * (2.0 + np.maximum(x[:, INFLAMMATION] - 0.6, 0.0)), 1.0),
+        "heparin": steps(heparin * 1150.0 * body, 100.0),
+        "furosemide": 8.0 * diuresis,
+        "amiodarone": 0.5 * rhythm,
+        "pantoprazole": 8.0 * antacid,
+        "morphine": steps(comfort * (1.0 + 0.6 * np.minimum(chart.severity, 9.0)), 1.0),
+        "lactated_ringers_solution": steps(fluid * np.maximum(75.0 * x[:, CIRCULATION], 50.0), 25.0),
     }
+
+
+@njit(nogil=True)
+def _running(start: np.ndarray, stop: np.ndarray, stay: np.ndarray, hours: int) -> np.ndarray:
+    """Whether something runs at each row (R): begun at `start`, ended at `stop` but not within `hours`."""
+    runs = np.zeros(len(start), np.bool_)
+    on, since = False, 0
+    for row in range(len(start)):
+        if row > 0 and stay[row] != stay[row - 1]:
+            on = False
+        if on:
+            since += 1
+            on = not (stop[row] and since >= hours)
+        elif start[row] and not stop[row]:
+            on, since = True, 0
+        runs[row] = on
+    return runs
 
 
 def chart_infusions(chart: Chart, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Stay, minute, drug (index into INFUSIONS), dose, and what was done (index into ACTIONS)."""
+    first = np.flatnonzero(chart.hour == 0)
+    last = np.flatnonzero(np.r_[chart.stay[1:] != chart.stay[:-1], True])
+    home = chart.stays.exit == LEFT
     parts: list[tuple[np.ndarray, ...]] = []
     for index, rate in enumerate(infusion_rates(chart, rng).values()):
         rows, dose = changes(chart, rate)
         at = at_changes(chart, rows)
         action = np.where(rate[rows] == 0, 0, np.where(dose == 0, 2, 1))
-        parts.append((at.stay, at.minute, np.full(len(at), index), dose, action))
+        # what runs from the first hour on was started in it; what still runs when a patient leaves is stopped
+        begun, ended = first[rate[first] > 0], last[(rate[last] > 0) & home]
+        started = at_changes(chart, begun)
+        stay = np.concatenate([at.stay, started.stay, chart.stay[ended]])
+        minute = np.concatenate([at.minute, started.minute // 4 + 1, chart.minutes[chart.stay[ended]] - 1])
+        dose = np.concatenate([dose, rate[begun], np.zeros(len(ended))])
+        action = np.concatenate([action, np.repeat([0, 2], [len(begun), len(ended)])])
+        parts.append((stay, minute, np.full(len(stay), index), dose, action))
     stay, minute, drug, dose, action = (np.concatenate(column) for column in zip(*parts, strict=True))
     return stay, minute, drug, dose, action
 
@@ -138,7 +184,8 @@ def chart_doses(chart: Chart, rng: np.random.Generator) -> tuple[np.ndarray, np.
     treated = chart.care_of(ANTIBIOTIC) > 0
     since = chart.hour - _onset(chart, treated)
     operated = np.isin(reason, OPERATED)
-    steroid = chart.care_of(STEROID) > 0
+    steroid = chart.care_of(STEROID) > 1.0
+    comfort = chart.care_of(CODE) == COMFORT
     lungs = (reason == LUNG) & (chart.stays.comorbid[chart.stay, COPD] > 0) & (chart.hour < 120)
     clock = chart.tick % 24
     chance = rng.random((2, len(chart.row)))
@@ -150,8 +197,8 @@ def chart_doses(chart: Chart, rng: np.random.Generator) -> tuple[np.ndarray, np.
         "ceftriaxone": mild & (since % 24 == 0),
         "azithromycin": mild & (reason == LUNG) & (since % 24 == 0),
         "cefazolin": operated & np.isin(chart.hour, (3, 11, 19)),
-        "dexamethasone": steroid & (clock == 9),
-        "methylprednisolone": lungs & (clock % 12 == 9),
+        "dexamethasone": steroid & ~comfort & (clock == 9),
+        "methylprednisolone": lungs & ~comfort & (clock % 12 == 9),
         "acetaminophen": chance[0]
         < 0.015 + 0.03 * operated + 0.03 * (chart.stays.organs[chart.row, INFLAMMATION] > 1),
         "hydromorphone": chance[1] < 0.10 * operated * (chart.hour < 72),

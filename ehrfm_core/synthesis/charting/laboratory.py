@@ -107,7 +107,7 @@ def _cleared(chart: Chart, at: Moments, value: np.ndarray, to: float) -> np.ndar
 def _glucose(chart: Chart, at: Moments, noise: np.ndarray) -> np.ndarray:
     sweet = chart.has(DIABETES, at.stay) * np.exp(0.45 * chart.of("glucose", at.stay))
     level = 102.0 + 55.0 * sweet + 14.0 * at.organ(INFLAMMATION) + 8.0 * at.organ(CIRCULATION)
-    return (level + 35.0 * at.care[:, STEROID]) * np.exp((0.16 + 0.10 * (sweet > 0)) * noise)
+    return (level + 35.0 * (at.care[:, STEROID] > 1.0)) * np.exp((0.16 + 0.10 * (sweet > 0)) * noise)
 
 
 def metabolic(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
@@ -157,11 +157,11 @@ def blood_count(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
     hemoglobin = np.where(female > 0, 11.8, 12.8) + 1.4 * chart.of("hemoglobin", at.stay)
     hemoglobin = hemoglobin - 1.5 * bleeding - 1.0 * chart.has(CHRONIC_KIDNEY, at.stay) - 0.5 * fire
     hemoglobin = hemoglobin - 1.1 * chart.has(CANCER, at.stay) - 0.02 * np.maximum(age - 50.0, 0.0)
-    hemoglobin = hemoglobin - 0.08 * np.minimum(at.day, 12.0) + 0.4 * noise[0]
+    hemoglobin = hemoglobin - 0.08 * np.minimum(at.day, 12.0) + 0.55 * noise[0]
     # below 8 blood is given
     hemoglobin = np.where(hemoglobin < 8.0, 8.0 - 0.45 * (8.0 - hemoglobin), hemoglobin)
     white = 7.8 * np.exp(0.34 * chart.of("wbc", at.stay) + 0.28 * fire + 0.05 * at.organ(CIRCULATION))
-    white = white * np.exp(0.18 * at.care[:, STEROID] + 0.14 * noise[1])
+    white = white * np.exp(0.18 * (at.care[:, STEROID] > 1.0) + 0.14 * noise[1])
     exhausted = np.maximum(fire - 1.6, 0.0)
     platelets = 222.0 * np.exp(0.42 * chart.of("platelets", at.stay) + 0.08 * noise[2] - 0.28 * exhausted)
     platelets = platelets * np.exp(-0.26 * at.organ(LIVER) - 0.12 * bleeding)
@@ -171,7 +171,7 @@ def blood_count(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
 def differential(chart: Chart, at: Moments, rng: np.random.Generator) -> Values:
     """Shares of the white cells, which sum to 100."""
     noise, fire = rng.standard_normal((5, len(at))), at.organ(INFLAMMATION)
-    shift = 0.45 * fire + 0.4 * at.care[:, STEROID]
+    shift = 0.45 * fire + 0.4 * (at.care[:, STEROID] > 1.0)
     parts = {
         "neutrophils_percent": 66.0 * np.exp(0.10 * noise[0]),
         "lymphocytes_percent": 22.0 * np.exp(-shift + 0.42 * noise[1]),

@@ -53,30 +53,29 @@ def chart_assessments(chart: Chart, rng: np.random.Generator) -> Assessed:
     phase = rng.integers(0, 24, len(chart.stays.hours))
     parts: list[Assessed] = []
 
-    def add(interval: np.ndarray, read: dict[str, np.ndarray] | None, at: Moments) -> None:
-        for name, value in (read or {}).items():
+    def add(read: dict[str, np.ndarray], at: Moments) -> None:
+        for name, value in read.items():
             kept = np.isfinite(value)
             kind = np.full(int(kept.sum()), NAMES.index(name))
             parts.append(Assessed(at.stay[kept], at.minute[kept], kind, value[kept]))
 
     def rounds(interval: np.ndarray) -> Moments:
         rows = np.flatnonzero(every(chart, interval, phase))
-        return chart.moments(rows, rng.beta(1.2, 4.0, len(rows)))
+        return chart.moments(rows, chart.round_share(rows, rng))
 
     hours = float(coverage.icu_nursing)
-    conscious = np.where(icu, hours, nursing)
-    at = rounds(conscious)
-    add(conscious, _coma(at, rng) if alert == "gcs" else _alertness(at, rng), at)
+    at = rounds(np.where(icu, hours, nursing))
+    add(_coma(at, rng) if alert == "gcs" else _alertness(at, rng), at)
     at = rounds(np.where(sedated, hours, np.where(icu, 2 * hours, 0.0)))
-    add(conscious, {"RASS": _sedation_scale(at, rng)}, at)
+    add({"RASS": _sedation_scale(at, rng)}, at)
     at = rounds(np.where(icu, 12.0, 0.0))
-    add(conscious, {"cam_total": _delirium(chart, at, rng)}, at)
+    add({"cam_total": _delirium(chart, at, rng)}, at)
     at = rounds(np.where(icu, 12.0, 2.0 * nursing))
-    add(conscious, _braden(chart, at, rng), at)
+    add(_braden(chart, at, rng), at)
     at = rounds(4.0 * nursing)
-    add(conscious, {"Morse Fall Scale": _falls(chart, at, rng)}, at)
+    add({"Morse Fall Scale": _falls(chart, at, rng)}, at)
     at = rounds(np.where(icu & ~sedated, hours, nursing))
-    add(conscious, {"NRS": _pain(chart, at, rng)}, at)
+    add({"NRS": _pain(chart, at, rng)}, at)
     return Assessed(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

@@ -23,6 +23,7 @@ from ehrfm_core.synthesis.latent.step import PLANNED, REASON
 
 MORNING, EVENING = 5, 17
 TOGETHER = 0.6  # share of the variance of "is it ordered?" that the panels of one hour have in common
+SLOW, PAUSE = 30.0, 3  # a panel that takes more minutes is not drawn again within so many hours
 LOST = 0.01  # results that never come
 INFECTION, LUNG, COVID_REASON = (REASONS.index(name) for name in ("infection", "lungs", "covid"))
 NAMES = list(LABS)
@@ -103,6 +104,9 @@ def chart_labs(chart: Chart, rng: np.random.Generator) -> dict[str, np.ndarray]:
         panel = PANELS[name]
         own = rng.standard_normal(len(chart.row))
         rows = np.flatnonzero(ndtr(np.sqrt(TOGETHER) * shared + np.sqrt(1.0 - TOGETHER) * own) < p)
+        if panel.minutes > SLOW:  # nobody asks again before the last result has been read
+            again = (np.diff(rows, prepend=-99) < PAUSE) & (np.diff(chart.stay[rows], prepend=-1) == 0)
+            rows = rows[~again]
         at = chart.moments(rows, share[rows])
         ordered = at.minute - np.where(at.minute > 30, rng.integers(5, 30, len(at)), 0)
         waits = panel.minutes * np.exp(0.35 * rng.standard_normal(len(at)))
@@ -110,7 +114,7 @@ def chart_labs(chart: Chart, rng: np.random.Generator) -> dict[str, np.ndarray]:
         for lab, values in panel.read(chart, at, rng).items():
             if lab not in done:
                 continue
-            kept = rng.random(len(at)) > LOST
+            kept = (rng.random(len(at)) > LOST) & (resulted < chart.minutes[at.stay])
             known = LABS[lab]
             value = np.clip(values * measurement.offset.get(lab, 1.0), known.low, known.high)
             parts.append(

@@ -46,6 +46,11 @@ def end_expiratory(at: Moments) -> np.ndarray:
     return np.round(np.clip(5.0 + 2.8 * (at.organ(LUNGS) - 1.4), 5.0, 18.0))
 
 
+def set_rate(at: Moments) -> np.ndarray:
+    """Rate a ventilator is set to, breaths a minute (n)."""
+    return np.round(np.clip(14.0 + 4.0 * (at.organ(LUNGS) - 1.2), 10.0, 34.0))
+
+
 def arterial_oxygen(at: Moments, noise: np.ndarray | float = 0.0) -> np.ndarray:
     """Arterial oxygen pressure in mmHg (n): the P/F ratio falls by a third a unit of lung dysfunction.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ehrfm_core.synthesis.charting.chart import Chart, Moments, every
-from ehrfm_core.synthesis.charting.oxygen import arterial_oxygen, saturation
+from ehrfm_core.synthesis.charting.oxygen import arterial_oxygen, saturation, set_rate
 from ehrfm_core.synthesis.latent.care import (
     DEVICE,
     ED,
@@ -14,6 +14,7 @@ from ehrfm_core.synthesis.latent.care import (
     NOREPINEPHRINE,
     PLACE,
     PROCEDURAL,
+    PRONE,
     RENAL,
     SEDATION,
     STEPDOWN,
@@ -27,12 +28,13 @@ from ehrfm_core.synthesis.latent.physiology import (
     KIDNEY,
     LUNGS,
 )
-from ehrfm_core.synthesis.latent.step import AGE
+from ehrfm_core.synthesis.latent.step import AGE, ARRIVAL
 
 VITALS = ("heart_rate", "respiratory_rate", "spo2", "sbp", "dbp", "map", "temp_c", "weight_kg", "height_cm")
 DECIMALS = (0, 0, 0, 0, 0, 0, 1, 1, 0)
 LIMITS = ((25, 220), (5, 55), (55, 100), (45, 260), (20, 150), (30, 190), (32.5, 41.8), (31, 300), (120, 215))
 MISSED = 0.03  # of a round
+MORNING = 5  # o'clock, when patients are weighed
 WORSE = 1.8  # severity at which a ward charts twice as often
 A_DAY = 2 * np.pi / 24.0
 
@@ -58,7 +60,7 @@ def vital_rounds(chart: Chart, rng: np.random.Generator) -> Moments:
     due = every(chart, interval, rng.integers(0, 24, n))
     again = rng.random(len(place)) < coverage.recheck * chart.severity
     rows = np.flatnonzero(due | (again & np.isin(place, (WARD, STEPDOWN))))
-    return chart.moments(rows, rng.beta(1.2, 4.0, len(rows)))
+    return chart.moments(rows, chart.round_share(rows, rng))
 
 
 def read_vitals(chart: Chart, at: Moments, rng: np.random.Generator) -> np.ndarray:
@@ -70,22 +72,29 @@ def read_vitals(chart: Chart, at: Moments, rng: np.random.Generator) -> np.ndarr
     sleep = np.cos((at.clock - 16.0) * A_DAY)
     sedation, ventilated = at.care[:, SEDATION], at.care[:, DEVICE] == IMV
     pressor = at.care[:, NOREPINEPHRINE] > 0
-    own = chart.of
+    trait = chart.of
 
-    heart = 75.0 + 11.0 * own("heart_rate", at.stay) + 8.5 * shock + 4.0 * lungs + 6.5 * fire
+    heart = 75.0 + 11.0 * trait("heart_rate", at.stay) + 8.5 * shock + 4.0 * lungs + 6.5 * fire
     heart = heart + 6.0 * at.organ(BLEEDING) - 0.12 * (age - 60.0) - 3.0 * chart.has(HEART_FAILURE, at.stay)
     heart = heart + 2.5 * sleep - 4.0 * (sedation >= 2) + 5.0 * noise[:, 0]
-    oxygen = saturation(arterial_oxygen(at, 0.08 * noise[:, 2])) + 1.1 * own("saturation", at.stay)
+    fast = 30.0 * np.tanh(np.maximum(heart - 125.0, 0.0) / 30.0)  # hearts do not go on and on
+    heart = np.minimum(heart, 125.0) + fast
+    oxygen = saturation(arterial_oxygen(at, 0.08 * noise[:, 2])) + 1.1 * trait("saturation", at.stay)
     hunger = 0.7 * np.maximum(95.5 - oxygen, 0.0)  # for air
     breaths = 15.4 + hunger + 2.4 * lungs + 1.4 * fire + 0.8 * shock + 0.8 * at.organ(KIDNEY) + 0.5 * sleep
-    breaths = np.where(ventilated & (sedation >= 2), 15.0 + 3.0 * (lungs - 1.0), breaths) + 3.2 * noise[:, 1]
-    upper = 128.0 + 0.25 * (age - 60.0) + 15.0 * own("pressure", at.stay) - 13.0 * shock
+    breaths = breaths + 3.2 * noise[:, 1]
+    # a ventilator gives at least its rate; deep sedation adds little to it, paralysis nothing
+    own = np.where(sedation >= 3, -np.inf, breaths - np.where(sedation == 2, 8.0, 0.0))
+    breaths = np.where(
+        ventilated, np.maximum(set_rate(at), np.where(at.care[:, PRONE] > 0, 0.0, own)), breaths
+    )
+    upper = 128.0 + 0.25 * (age - 60.0) + 15.0 * trait("pressure", at.stay) - 13.0 * shock
     upper = upper - 5.0 * at.organ(BLEEDING) - 2.0 * fire + 3.0 * sleep
-    upper = np.where(pressor, 0.35 * upper + 0.65 * 110.0, upper) + 10.5 * noise[:, 3]
+    upper = np.where(pressor, 0.3 * upper + 0.7 * 114.0, upper) + 10.5 * noise[:, 3]
     lower = 0.44 * upper + 12.0 - 2.0 * shock - 0.12 * (age - 60.0) + 7.5 * noise[:, 4]
     lower = np.minimum(lower, upper - 12.0)
     mean = lower + 0.31 * (upper - lower) + 3.0 * noise[:, 5]
-    warmth = 36.8 + 0.15 * own("temperature", at.stay) + 0.55 * np.minimum(fire, 3.0)
+    warmth = 36.8 + 0.15 * trait("temperature", at.stay) + 0.55 * np.minimum(fire, 3.0)
     warmth = warmth - 0.10 * shock - 0.5 * (at.care[:, RENAL] > 0) + 0.2 * sleep + 0.36 * noise[:, 6]
     warmth = warmth - 0.004 * np.maximum(age - 60.0, 0.0)
     return np.column_stack([heart, breaths, oxygen + 1.1 * noise[:, 7], upper, lower, mean, warmth])
@@ -121,11 +130,15 @@ def _body(
     patient = chart.stays.patient
     told = first[rng.random(len(first)) < 0.7]
     weighed = first[rng.random(len(first)) < 0.85]
-    morning = np.flatnonzero((at.care[:, PLACE] == ICU) & (np.floor(at.clock) == 5) & (at.day > 0.5))
-    weighed = np.concatenate([weighed, morning])
-    weight = chart.patients.weight[patient[at.stay[weighed]]]
-    weight = weight * (1.0 + 0.012 * np.minimum(at.day[weighed], 5.0) * at.organ(CIRCULATION)[weighed])
-    weight = weight + 0.5 * rng.standard_normal(len(weighed))
+    morning = np.flatnonzero((at.care[:, PLACE] == ICU) & (np.floor(at.clock) == MORNING) & (at.day > 0.5))
+    date = np.floor(at.day[morning] + chart.trait(ARRIVAL, at.stay[morning]) / 24.0)
+    _, once = np.unique(at.stay[morning] * 1000 + date.astype(np.int64), return_index=True)
+    weighed = np.concatenate([weighed, morning[once]])
+    # fluid of the first days, by how shocked the patient came, and its slow way out
+    stays, day = at.stay[weighed], at.day[weighed]
+    shock = np.maximum(chart.stays.organs[chart.stays.offset[stays], CIRCULATION], 0.0)
+    fluid = np.minimum(0.018 * shock * np.minimum(day, 3.0), 0.12) * np.exp(-np.maximum(day - 4.0, 0.0) / 5.0)
+    weight = chart.patients.weight[patient[stays]] * (1.0 + fluid) + 0.5 * rng.standard_normal(len(stays))
     height = chart.patients.height[patient[at.stay[told]]]
     rows = np.concatenate([weighed, told])
     kind = np.repeat([VITALS.index("weight_kg"), VITALS.index("height_cm")], [len(weighed), len(told)])

@@ -65,7 +65,10 @@ CODES = ("Full", "DNR/DNI", "AND")  # AND: allow natural death, comfort care
 FULL, DO_NOT_RESUSCITATE, COMFORT = range(3)
 
 FIRST_DAY = 24  # the cohort: stays of at least 24 h, so nobody leaves before
-HIGH_SEVERITY = 6.0
+FAILING = 6.0  # severity beyond which organs fail together and death comes faster
+STEROID_HOURS = 240.0  # a course of ten days, counted down
+# how disturbed lungs may be before a device is not enough, in the order of DEVICES
+SUFFICES = np.array([0.55, 1.15, 1.65, 9.0, 9.0, 9.0, 9.0])
 
 
 @njit(nogil=True)
@@ -99,7 +102,7 @@ def p_icu(x: np.ndarray, care: np.ndarray, s: float, policy: Policy) -> float:
 @njit(nogil=True)
 def p_intubation(x: np.ndarray, care: np.ndarray, policy: Policy, threshold_shift: float) -> float:
     """Probability of intubation in this hour, for a patient who is not ventilated."""
-    if care[CODE] != FULL or care[TRACHEOSTOMY] > 0:
+    if care[CODE] != FULL:
         return 0.0
     need = max(x[LUNGS], x[BRAIN] - 0.1, 0.75 * x[CIRCULATION])
     return chance(0.30 * sigmoid((need - policy.intubate - threshold_shift) / 0.14))
@@ -108,13 +111,13 @@ def p_intubation(x: np.ndarray, care: np.ndarray, policy: Policy, threshold_shif
 @njit(nogil=True)
 def p_death(care: np.ndarray, s: float, age: float, frailty: float) -> float:
     """Probability of death in this hour."""
-    log_rate = -12.75 + 0.65 * min(s, 8.0) + 0.035 * (age - 60.0) + 0.25 * frailty
+    log_rate = -12.55 + 0.65 * s + 0.22 * max(s - FAILING, 0.0) + 0.035 * (age - 60.0) + 0.25 * frailty
     if care[CODE] == DO_NOT_RESUSCITATE:
         log_rate += 0.5
     rate = np.exp(log_rate)
     if care[CODE] == COMFORT:
         rate += 0.012 * max(s, 0.3)
-    return chance(min(rate, 1.0))
+    return chance(min(rate, 0.08))
 
 
 @njit(nogil=True)
@@ -173,9 +176,9 @@ def places(
         else:
             care[PLACE] = care[WARD_KIND]
     elif here == ICU:
-        busy = care[DEVICE] == IMV or care[NOREPINEPHRINE] > 0 or care[RENAL] > 0
-        if care[CODE] == COMFORT:
-            busy = False
+        busy = care[DEVICE] == IMV or (
+            care[CODE] != COMFORT and (care[NOREPINEPHRINE] > 0 or care[RENAL] > 0)
+        )
         calm = max(s, 1.0 * x[LUNGS] + 0.7) < policy.leave_icu or care[CODE] == COMFORT
         if calm and not busy and rng.random() < chance(0.12 * daytime(clock)):
             care[PLACE] = care[WARD_KIND]
@@ -203,22 +206,25 @@ def breathing(x: np.ndarray, care: np.ndarray, policy: Policy, covid: bool, rng:
         care[PRONE] = 0.0
         if care[TRACHEOSTOMY] > 0:
             care[DEVICE] = COLLAR
-        elif rng.random() < 0.3:  # somebody looks every few hours
-            if lungs < 0.55:
+        elif care[CODE] == COMFORT:
+            care[DEVICE] = ROOM_AIR if lungs < SUFFICES[ROOM_AIR] else CANNULA
+        # somebody looks every few hours, and at once where the device is clearly not enough
+        elif rng.random() < 0.3 or lungs > SUFFICES[int(care[DEVICE])] + 0.3:
+            if lungs < SUFFICES[ROOM_AIR]:
                 care[DEVICE] = ROOM_AIR
-            elif lungs < 1.15:
+            elif lungs < SUFFICES[CANNULA]:
                 care[DEVICE] = CANNULA
-            elif lungs < 1.65 or care[PLACE] == WARD:
+            elif lungs < SUFFICES[MASK] or not (care[PLACE] == ICU or care[PLACE] == STEPDOWN):
                 care[DEVICE] = MASK
-            elif care[PLACE] == ICU or care[PLACE] == STEPDOWN:
+            else:
                 care[DEVICE] = NIPPV if care[NONINVASIVE] > 0 else HIGH_FLOW
 
 
 @njit(nogil=True)
 def treatments(
-    x: np.ndarray, care: np.ndarray, policy: Policy, covid: bool, rng: np.random.Generator
+    x: np.ndarray, care: np.ndarray, policy: Policy, steroids: bool, rng: np.random.Generator
 ) -> None:
-    """Vasopressors, sedation, antibiotics, steroids, CRRT."""
+    """Vasopressors, sedation, antibiotics, CRRT; `steroids` for a patient who gets them once on oxygen."""
     shock = x[CIRCULATION]
     if care[PLACE] == ICU and care[CODE] != COMFORT:
         on = care[NOREPINEPHRINE] > 0
@@ -243,13 +249,17 @@ def treatments(
     else:
         care[SEDATION] = 0.0
     infection = x[INFLAMMATION]
-    if care[ANTIBIOTIC] > 0:
+    if care[CODE] == COMFORT:
+        care[ANTIBIOTIC] = 0.0
+    elif care[ANTIBIOTIC] > 0:
         if infection < 0.35 and rng.random() < chance(0.02):
             care[ANTIBIOTIC] = 0.0
     elif infection > 0.9 and rng.random() < chance(1.0 / policy.antibiotic_delay):
         care[ANTIBIOTIC] = 1.0
-    if covid and care[DEVICE] > ROOM_AIR and rng.random() < chance(0.1):
-        care[STEROID] = 1.0
+    if care[STEROID] > 1.0:
+        care[STEROID] -= 1.0  # ends at 1, so that no second course begins
+    elif steroids and care[STEROID] == 0 and care[DEVICE] > ROOM_AIR and rng.random() < chance(0.15):
+        care[STEROID] = STEROID_HOURS
 
 
 @njit(nogil=True)
@@ -263,13 +273,13 @@ def goals(
     rng: np.random.Generator,
 ) -> None:
     """Code status only moves towards comfort within a stay."""
-    push = policy.comfort * np.exp(0.7 * (s - 5.0) + 0.04 * (age - 65.0) + 0.4 * frailty)
+    push = policy.comfort * np.exp(0.7 * (min(s, 9.0) - 5.0) + 0.04 * (age - 65.0) + 0.4 * frailty)
     if care[CODE] == FULL and rng.random() < chance(min(0.002 * push, 0.01)):
         care[CODE] = DO_NOT_RESUSCITATE
     if (
         care[CODE] == DO_NOT_RESUSCITATE
         and hour > 24
         and s > 2.5
-        and rng.random() < chance(min(0.0022 * push, 0.01))
+        and rng.random() < chance(min(0.0014 * push, 0.01))
     ):
         care[CODE] = COMFORT

@@ -22,6 +22,9 @@ from ehrfm_core.synthesis.latent.physiology import (
 )
 
 YOUNGEST, OLDEST = 18.0, 98.0
+HEART, LUNG_DISEASE, LIVER_DISEASE, KIDNEY_DISEASE, STROKE, TRAUMA = (
+    REASONS.index(name) for name in ("heart", "lungs", "liver", "kidney", "brain", "trauma")
+)
 # log-odds of each comorbidity at 60 years, and what ten years more add
 COMORBID_AT_60 = np.array([-2.2, -2.3, -2.0, -3.4, -1.2, -2.1, -4.2])
 COMORBID_PER_DECADE = np.array([0.50, 0.35, 0.40, 0.00, 0.20, 0.20, 0.90])
@@ -33,7 +36,7 @@ for (_reason, _disease), _share in LASTING.items():
     LASTING_TABLE[REASONS.index(_reason), _disease] = _share
 # waves of the pandemic: peak in days after 1 March 2020, width in days, height
 WAVES = np.array([[50.0, 24.0, 1.0], [265.0, 36.0, 1.0], [415.0, 30.0, 0.35], [675.0, 20.0, 0.9]])
-COVID_SHARE = 1.3  # at a peak, to all other reasons taken together 1 (before elective care was cut)
+COVID_SHARE = 0.325  # at a peak, to all other reasons taken together 1
 
 
 class Patients(NamedTuple):
@@ -101,19 +104,19 @@ def wave(calendar: Calendar, hour: float) -> float:
 def reason_of(population: Population, height: float, age: float, comorbid: np.ndarray, u: float) -> int:
     """Why a patient comes (index into REASONS), by population, disease, age and wave; `u` is uniform."""
     weights = population.reason.copy()
-    weights[2] *= 1.0 + 1.5 * comorbid[HEART_FAILURE]
-    weights[3] *= 1.0 + 1.5 * comorbid[COPD]
-    weights[6] *= 1.0 + 5.0 * comorbid[CIRRHOSIS]
-    weights[7] *= 1.0 + 1.0 * comorbid[CHRONIC_KIDNEY]
+    weights[HEART] *= 1.0 + 1.5 * comorbid[HEART_FAILURE]
+    weights[LUNG_DISEASE] *= 1.0 + 1.5 * comorbid[COPD]
+    weights[LIVER_DISEASE] *= 1.0 + 5.0 * comorbid[CIRRHOSIS]
+    weights[KIDNEY_DISEASE] *= 1.0 + 1.0 * comorbid[CHRONIC_KIDNEY]
     if age < 40.0:
-        weights[2] *= 0.3
-        weights[8] *= 0.6
-        weights[9] *= 2.0
+        weights[HEART] *= 0.3
+        weights[STROKE] *= 0.6
+        weights[TRAUMA] *= 2.0
         weights[CARDIAC_SURGERY] *= 0.1
     weights[ELECTIVE] *= 1.0 - 0.65 * min(height, 1.0)
     weights[CARDIAC_SURGERY] *= 1.0 - 0.5 * min(height, 1.0)
-    weights[9] *= 1.0 - 0.2 * min(height, 1.0)
-    weights[COVID] = COVID_SHARE * height * weights.sum() * (0.25 if height > 0.0 else 0.0)
+    weights[TRAUMA] *= 1.0 - 0.2 * min(height, 1.0)
+    weights[COVID] = COVID_SHARE * height * weights.sum()
     left = u * weights.sum()
     for reason in range(len(weights)):
         left -= weights[reason]

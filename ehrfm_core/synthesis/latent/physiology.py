@@ -3,7 +3,8 @@
 Each organ has a dysfunction x (0 is healthy, 1 clearly disturbed, 2 severe, 3 failing; below 0 robust) and an
 acute insult d behind it, which decays. Per hour, with rates κ, coupling A and Gaussian noise ε:
 
-    x_k ← x_k + κ_k (b_k + d_k + Σ_j A_kj (x_j − 0.8)⁺ − x_k) + σ_k ε          d_k ← d_k exp(−r / τ_k)
+    x_k ← x_k + κ_k (b_k + d_k + Σ_j A_kj min((x_j − 0.8)⁺, 2.2) − x_k) + σ_k ε
+    d_k ← d_k exp(−r / τ_k)
 
 an Ornstein–Uhlenbeck process around a moving target, stepped by the hour. b is chronic disease, r the
 patient's own speed of recovery, which nobody sees. New insults ("shocks") come at rates that depend on the
@@ -82,7 +83,7 @@ COUPLING[KIDNEY, [CIRCULATION, LIVER, INFLAMMATION]] = 0.50, 0.15, 0.10
 COUPLING[LIVER, CIRCULATION] = 0.25
 COUPLING[BRAIN, [LUNGS, KIDNEY, LIVER, INFLAMMATION]] = 0.20, 0.15, 0.30, 0.20
 COUPLING[BLEEDING, LIVER] = 0.25
-COUPLED_ABOVE = 0.8
+COUPLED_ABOVE, COUPLED_AT_MOST = 0.8, 2.2
 # how much each organ counts in overall severity, and so in the need of intensive care and the risk of death
 SEVERITY = np.array([1.0, 0.85, 0.40, 0.45, 0.85, 0.30, 0.40])
 # new insults: per hour for a patient of average frailty, by organ; and their median size
@@ -133,7 +134,7 @@ def advance(
     for j in range(N_ORGANS):
         if x[j] > COUPLED_ABOVE:
             for k in range(N_ORGANS):
-                pull[k] += COUPLING[k, j] * (x[j] - COUPLED_ABOVE)
+                pull[k] += COUPLING[k, j] * min(x[j] - COUPLED_ABOVE, COUPLED_AT_MOST)
     for k in range(N_ORGANS):
         d[k] += shock[k]
         x[k] += RATE[k] * (level[k] + d[k] + pull[k] - x[k]) + NOISE[k] * noise[k]

@@ -88,8 +88,12 @@ def _admit(
     x: np.ndarray,
     d: np.ndarray,
     care: np.ndarray,
+    limited: bool,
 ) -> None:
-    """A new stay: why, how ill, where to. Fills `traits`, `x`, `d` and `care` in place."""
+    """A new stay: why, how ill, where to; `limited` where care was so in an earlier one.
+
+    Fills `traits`, `x`, `d` and `care` in place.
+    """
     height = wave(calendar, admission)
     reason = reason_of(population, height, age, comorbid, rng.random())
     planned = reason == ELECTIVE or (reason == CARDIAC_SURGERY and rng.random() < 0.6)
@@ -109,7 +113,7 @@ def _admit(
         shown = 0.3 if planned else 0.85
         x[k] = level[k] + shown * d[k] + 0.15 * rng.standard_normal()
     care[:] = 0.0
-    if planned:
+    if planned or reason == CARDIAC_SURGERY:
         care[c.PLACE] = c.PROCEDURAL
     elif rng.random() < 0.13:
         care[c.PLACE] = c.WARD
@@ -120,7 +124,7 @@ def _admit(
         care[c.PLACE] = care[c.WARD_KIND]
     care[c.NONINVASIVE] = 1.0 if rng.random() < policy.noninvasive else 0.0
     limits = c.sigmoid(-4.6 + 0.075 * (age - 65.0) + 0.7 * frailty)
-    if not planned and rng.random() < limits:
+    if limited or (not planned and rng.random() < limits):
         care[c.CODE] = c.DO_NOT_RESUSCITATE
 
 
@@ -146,18 +150,32 @@ def _run(
     organs = np.zeros((n_rows, N_ORGANS), np.float32)
     cares = np.zeros((n_rows, N_CARE), np.float32)
     moment = np.zeros(n_rows, np.float32)
-    x, d, care, chances = np.zeros(N_ORGANS), np.zeros(N_ORGANS), np.zeros(N_CARE), np.zeros(4)
+    x, d, care, chances = np.zeros(N_ORGANS), np.zeros(N_ORGANS), np.zeros(N_CARE), np.zeros(5)
     i = 0
     last_hour = calendar.start + calendar.hours
     for p in range(len(patients.age)):
         comorbid = patients.comorbid[p].copy()
-        begin = patients.first[p]
+        begin, limited = patients.first[p], False
         while i < n:
             if offset[i] + LONGEST_HOURS + 2 > n_rows:
                 break
             age = patients.age[p] + (begin - patients.first[p]) / HOURS_A_YEAR
             frailty = patients.frailty[p]
-            _admit(rng, population, policy, calendar, begin, age, frailty, comorbid, traits[i], x, d, care)
+            _admit(
+                rng,
+                population,
+                policy,
+                calendar,
+                begin,
+                age,
+                frailty,
+                comorbid,
+                traits[i],
+                x,
+                d,
+                care,
+                limited,
+            )
             # operations begin in the morning, the others come by day more than by night
             clock = 6.0 + 3.0 * rng.random() if traits[i, PLANNED] > 0 else 13.5 + 5.5 * rng.standard_normal()
             begin = np.floor(np.floor(begin / 24.0) * 1440.0 + (clock % 24.0) * 60.0) / 60.0  # a whole minute
@@ -174,7 +192,7 @@ def _run(
                 if hour == FIRST_DAY:
                     x_then[i], d_then[i], care_then[i] = x, d, care
                 had_icu, had_imv = care[c.EVER_ICU] > 0, care[c.EVER_IMV] > 0
-                ended = step(rng, x, d, care, level, comorbid, traits[i], hour, policy, chances)
+                ended = step(rng, x, d, care, level, comorbid, traits[i], hour, policy, chances, False)
                 if hour >= FIRST_DAY:
                     expected[i, DEATH] += chances[DEATH]
                     if not had_icu:
@@ -199,7 +217,12 @@ def _run(
                 if rng.random() < LASTING_TABLE[reason, disease]:
                     comorbid[disease] = 1.0
             i += 1
-            if ended == DIED or rng.random() > c.sigmoid(-0.5 + 0.45 * frailty + 0.2 * comorbid.sum()):
+            limited = care[c.CODE] >= c.DO_NOT_RESUSCITATE
+            if (
+                ended == DIED
+                or care[c.CODE] == c.COMFORT
+                or rng.random() > c.sigmoid(-0.5 + 0.45 * frailty + 0.2 * comorbid.sum())
+            ):
                 break
             begin = begin + hours[i - 1] + 24.0 * (3.0 + rng.exponential(170.0))
             if begin > last_hour:

@@ -31,6 +31,7 @@ HOURS_A_YEAR = 365.25 * 24
 STAYING, DIED, LEFT = 0, 1, 2
 RISKS = ("death", "long_los", "icu", "imv")
 DEATH, LONG, TO_ICU, TO_IMV = range(4)
+LEAVING = 4  # beside them in the chances of an hour
 # what belongs to a stay and does not change within it
 TRAITS = (
     "age",
@@ -60,11 +61,13 @@ def step(
     hour: int,
     policy: Policy,
     chances: np.ndarray,
+    kept: bool,
 ) -> int:
-    """One hour of a stay: the probability of each event goes into `chances` (4), the state moves on in place.
+    """One hour of a stay: the probability of each event goes into `chances` (5), the state moves on in place.
 
     Death comes first, then intubation and transfer to the ICU, then discharge. Returns DIED or LEFT where
-    the stay ends within the hour, else STAYING.
+    the stay ends within the hour, else STAYING. `chances[LEAVING]` is that of leaving alive in an hour in
+    which nothing else happens. With `kept` nobody dies or leaves: the path of those who are still there.
     """
     s = severity(x)
     acute = s - severity(level)
@@ -75,23 +78,23 @@ def step(
     icu = 0.0
     if care[c.PLACE] != c.ICU:
         icu = 1.0 - (1.0 - imv) * (1.0 - c.p_icu(x, care, s - 0.4 * traits[STRAIN], policy))
-    chances[DEATH] = death
+    chances[DEATH], chances[LEAVING] = death, 0.0
     chances[TO_IMV] = (1.0 - death) * imv
     chances[TO_ICU] = (1.0 - death) * icu
-    ended = STAYING
-    if rng.random() < death:
-        ended = DIED
-    elif imv > 0.0 and rng.random() < imv:
+    if not kept and rng.random() < death:
+        return DIED
+    if imv > 0.0 and rng.random() < imv:
         c.intubate(care)
     elif icu > imv and rng.random() < (icu - imv) / (1.0 - imv):
         c.enter_icu(care)
     else:
-        if hour >= FIRST_DAY and rng.random() < c.p_discharge(care, acute, clock, traits[PACE], policy):
-            ended = LEFT
-        else:
-            c.places(x, care, s, hour, clock, int(traits[REASON]), policy, rng)
+        if hour >= FIRST_DAY:
+            chances[LEAVING] = c.p_discharge(care, acute, clock, traits[PACE], policy)
+            if not kept and rng.random() < chances[LEAVING]:
+                return LEFT
+        c.places(x, care, s, hour, clock, int(traits[REASON]), policy, rng)
         c.breathing(x, care, policy, covid, rng)
-    c.treatments(x, care, policy, covid, rng)
+    c.treatments(x, care, policy, covid and traits[INTUBATION] >= 0.0, rng)
     c.goals(care, s, hour, traits[AGE], traits[FRAILTY], policy, rng)
 
     recovery, shock, noise = np.empty(N_ORGANS), np.zeros(N_ORGANS), np.empty(N_ORGANS)
@@ -104,7 +107,7 @@ def step(
     if care[c.PRONE] > 0:
         recovery[LUNGS] *= 1.4
     if covid:
-        recovery[LUNGS] *= DECAY_HOURS[LUNGS] / COVID_DECAY_HOURS * (1.35 if care[c.STEROID] > 0 else 1.0)
+        recovery[LUNGS] *= DECAY_HOURS[LUNGS] / COVID_DECAY_HOURS * (1.35 if care[c.STEROID] > 1.0 else 1.0)
     vulnerable = np.exp(0.35 * traits[FRAILTY] + 0.25 * max(s - 1.0, 0.0))
     for k in range(N_ORGANS):
         rate = SHOCK_RATE[k] * vulnerable
@@ -120,4 +123,4 @@ def step(
             if k in (INFLAMMATION, BLEEDING):
                 shock[CIRCULATION] += 0.4 * size
     advance(x, d, level, recovery, shock, noise)
-    return ended
+    return STAYING
