@@ -1,4 +1,4 @@
-# `make demo` opens the dashboard on the bundled study, `make test` checks everything.
+# `make demo` opens the dashboard on the bundled studies, `make test` checks everything.
 # Both make the environment in .venv first; neither needs more than Python 3.11 and make.
 
 PYTHON ?= python3
