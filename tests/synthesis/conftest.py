@@ -13,8 +13,8 @@ EVERYTHING = frozenset(PARTS)
 
 @pytest.fixture(scope="session")
 def base() -> Simulated:
-    """5,000 stays of the first hospital."""
-    return simulate(hospitals(EVERYTHING)[0], 5_000)
+    """4,000 stays of the first hospital."""
+    return simulate(hospitals(EVERYTHING)[0], 4_000)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from ehrfm_core.synthesis.write import synthesize
 ID = "hospitalization_id"
 SIGMAS = 4.0  # what chance alone may do
 NOTHING: frozenset[str] = frozenset()
-DRAWS = 6
+DRAWS = 4
 
 
 @dataclass(frozen=True, eq=False)

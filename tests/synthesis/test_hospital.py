@@ -22,7 +22,7 @@ from ehrfm_core.synthesis.hospital import (
 from ehrfm_core.synthesis.latent.physiology import REASONS
 from tests.synthesis.make_hospital import ID, NOTHING, Written, tables_of, write
 
-STAYS = 250
+STAYS = 160
 SOMEBODY = ("clif_patient", "clif_hospitalization", "clif_adt", "clif_code_status")
 TRUE = ("truth/ucmc/stays", "truth/ucmc/hours")
 

@@ -68,7 +68,7 @@ def test_risks_are_named_as_outcomes() -> None:
 
 
 @BY_SITE
-def test_risks_are_those_of_chance(written: Written, site: str) -> None:
+def test_risks_are_probabilities(written: Written, site: str) -> None:
     truth = written.truth(site, "stays")
     for name in RISKS:
         risk, error = (truth[f"risk_{name}{end}"].drop_nulls() for end in ("", "_se"))

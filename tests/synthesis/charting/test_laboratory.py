@@ -145,3 +145,5 @@ def test_steroids_raise_sugar_and_white_cells(base: Simulated, healthy: Values) 
     given = values(base, steroid=100.0)
     for lab in ("glucose_serum", "wbc"):
         assert (given[lab] > healthy[lab]).all()
+    over = values(base, steroid=1.0)  # what is left in the count when a course is over
+    assert all((over[lab] == healthy[lab]).all() for lab in LABS)

@@ -86,6 +86,24 @@ def test_more_futures_are_closer_to_the_truth(base: Simulated) -> None:
     assert squares[1].mean() == pytest.approx(squares[0].mean() / 9, rel=0.2)
 
 
+@pytest.mark.xfail(
+    reason="the control variate's weight is fitted on the futures it weighs: ICU and ventilation too low",
+    strict=True,
+)
+def test_few_futures_have_the_mean_of_many(base: Simulated) -> None:
+    """A risk may be inexact, not biased. Under a policy by which many go to the ICU, and leave soon."""
+    policy = base.hospital.policy._replace(icu=2.2, intubate=1.3, discharge=0.1)
+    stays, n, times = base.stays, 250, 24
+    again = np.arange(n).repeat(times)
+    known = ("hours", "x", "d", "care_then", "traits", "comorbid")
+    repeated = stays._replace(**{name: getattr(stays, name)[again] for name in known})
+    many, its = futures(np.random.default_rng(1), first(base, n), policy, 2 * times)
+    few, error = futures(np.random.default_rng(2), repeated, policy, 2)
+    difference = np.nansum(many, 0) - np.nansum(few, 0) / times
+    spread = np.sqrt(np.nansum(its**2, 0) + np.nansum(error**2, 0) / times**2)
+    assert (np.abs(difference) < SIGMAS * spread).all(), difference / spread
+
+
 def test_an_event_counts_once_however_often_it_comes(base: Simulated) -> None:
     """Where all go to the ICU and to the ventilator, and back, again and again, the risk is still 1."""
     policy = base.hospital.policy._replace(icu=-1.0, leave_icu=6.0, intubate=-1.0)

@@ -8,7 +8,7 @@ import pytest
 
 from ehrfm_core.synthesis.charting.chart import severity_of
 from ehrfm_core.synthesis.hospital import PARTS, Hospital, hospitals
-from ehrfm_core.synthesis.latent.care import EVER_ICU, EVER_IMV
+from ehrfm_core.synthesis.latent.care import CODE, COMFORT, DO_NOT_RESUSCITATE, EVER_ICU, EVER_IMV
 from ehrfm_core.synthesis.latent.physiology import COVID
 from ehrfm_core.synthesis.latent.simulate import Stays
 from ehrfm_core.synthesis.latent.step import (
@@ -94,6 +94,10 @@ def test_a_life_goes_on_from_stay_to_stay(hospital: Simulated) -> None:
     assert len(before) > 500
     assert (np.diff(stays.patient) >= 0).all(), "the stays of a patient stand together"
     assert (stays.exit[before] == LEFT).all(), "nobody comes back from the dead"
+    last, next_ = stays.care[stays.offset[before + 1] - 1, CODE], stays.care[stays.offset[after], CODE]
+    assert (last < COMFORT).all(), "nor from a hospice"
+    assert (last == DO_NOT_RESUSCITATE).sum() > 20
+    assert (next_ >= last).all(), "care once limited stays so"
     away = stays.admission[after] - stays.admission[before] - stays.hours[before]
     assert away.min() > 24
     gained = stays.comorbid[after] - stays.comorbid[before]
