@@ -32,6 +32,7 @@ MOST_STAYS = 5_000_000
 DRAWS = 16
 MANIFEST = "synthesis.json"
 TRUTH = "truth"
+TRUE_FILES = frozenset({"stays.parquet", "hours.parquet"})
 FIRST_ID = 10_000_000  # ids of the first site; each further site begins as many higher
 Progress = Callable[[int, int], None]
 
@@ -105,18 +106,34 @@ def _finished(out: Path, settings: Settings, sites: Sequence[str]) -> bool:
     if (out / MANIFEST).is_file():
         before = read_json(out / MANIFEST)
         wanted = settings.to_json()
-        if before == wanted and all((out / site / MARK).is_file() for site in sites):
-            return True
+        if before == wanted:
+            return all(path.is_file() for site in sites for path in _files(out, site))
         raise UserError(
             f"{out} holds hospitals made with other options ({_difference(before, wanted)}); give a "
             "new folder, or remove this one first."
         )
-    if all((path.is_dir() and (path / MARK).is_file()) or path.name == TRUTH for path in held):
-        return False  # an interrupted run: finished sites are made again as they were
-    strange = next(path for path in held if not (path / MARK).is_file() and path.name != TRUTH)
-    raise UserError(
-        f"{out} holds {strange.name}, which is not from this command; give a new or empty folder."
-    )
+    strange = [path for path in held if not _is_ours(path)]
+    if strange:
+        raise UserError(
+            f"{out} holds {strange[0].name}, which is not from this command; give a new or empty folder."
+        )
+    return False  # an interrupted run: finished sites are made again as they were
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder is a synthetic hospital, or the truth behind some."""
+    if path.name == TRUTH and path.is_dir():
+        return all(
+            child.is_dir() and {file.name for file in child.iterdir()} <= TRUE_FILES
+            for child in path.iterdir()
+        )
+    return path.is_dir() and (path / MARK).is_file()
+
+
+def _files(out: Path, site: str) -> list[Path]:
+    """Every file of a finished hospital."""
+    tables = [out / site / f"clif_{name}.parquet" for name in MAKERS]
+    return [*tables, out / site / MARK, *(out / TRUTH / site / name for name in sorted(TRUE_FILES))]
 
 
 def _difference(before: object, wanted: dict[str, Any]) -> str:
@@ -124,7 +141,7 @@ def _difference(before: object, wanted: dict[str, Any]) -> str:
     if not isinstance(before, dict):
         return "its record cannot be read"
     key = next((key for key in wanted if before.get(key) != wanted[key]), None)
-    return f"{key} {before.get(key)}, not {wanted[key]}" if key else "a hospital is missing"
+    return f"{key} {before.get(key)}, not {wanted[key]}" if key else "more than these"
 
 
 def _write_site(out: Path, hospital: Hospital, index: int, settings: Settings) -> Iterator[int]:

@@ -117,7 +117,7 @@ def test_validate(clif: Path, capsys: pytest.CaptureFixture) -> None:
 def test_long_work_shows_how_far_it_is(
     clif: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.tokenize.LONG_SECONDS", -1.0)
+    monkeypatch.setattr("train.progress.LONG_SECONDS", -1.0)
     assert main(["tokenize", str(tmp_path / "study"), "--site", f"a={clif}"]) == 0
     shown = capsys.readouterr().err
     assert "a: reading: 100 %" in shown

@@ -74,12 +74,15 @@ def futures(
                 outcome == TO_IMV and stays.care_then[i, c.EVER_IMV] > 0
             ):
                 continue
-            weight = 1.0
             events = came[:, outcome].sum()
-            if events > 0.0:
-                both = (came[:, outcome] * foreseen[:, outcome]).sum()
-                weight = min(max(1.0 - both / events, 0.0), 1.0)
-            values = came[:, outcome] + weight * (foreseen[:, outcome] - came[:, outcome])
-            risk[i, outcome] = min(values.mean(), 1.0)
+            both = (came[:, outcome] * foreseen[:, outcome]).sum()
+            values = np.empty(draws)
+            for k in range(draws):  # each weighed by the others alone, so that no mean is bent
+                one, likely = came[k, outcome], foreseen[k, outcome]
+                weight = 1.0
+                if events - one > 1e-12:
+                    weight = min(max(1.0 - (both - one * likely) / (events - one), 0.0), 1.0)
+                values[k] = one + weight * (likely - one)
+            risk[i, outcome] = min(max(values.mean(), 0.0), 1.0)
             error[i, outcome] = values.std() / np.sqrt(draws - 1.0)
     return risk, error

@@ -9,6 +9,7 @@ from ehrfm_core.synthesis.charting.drugs import (
     DOSES,
     INFUSIONS,
     SEPSIS,
+    SHORTEST_RUN,
     chart_doses,
     infusion_rates,
 )
@@ -48,6 +49,31 @@ def test_an_infusion_starts_changes_and_stops(written: Written, site: str) -> No
     }
     repeated = rows.with_columns(pl.col("med_dose").shift().over(ID, "med_category").alias("before"))
     assert not (repeated["med_dose"] == repeated["before"]).any()
+
+
+@BY_SITE
+def test_who_leaves_alive_has_nothing_running(written: Written, site: str) -> None:
+    rows = written.timed(site, "medication_admin_continuous", ADMIN).sort(ID, "med_category", ADMIN)
+    rows = rows.join(written.truth(site, "stays").select(ID, "happened_death"), on=ID)
+    last = rows.group_by(ID, "med_category").agg(pl.col("mar_action_category", "happened_death").last())
+    assert (last.filter(~pl.col("happened_death"))["mar_action_category"] == "stop").all()
+    first = rows.group_by(ID, "med_category").agg(pl.col("mar_action_category").first())
+    assert (first["mar_action_category"] == "start").all()
+
+
+def test_an_infusion_that_has_begun_runs_for_some_hours(
+    base: Simulated, rates: dict[str, np.ndarray]
+) -> None:
+    """Unless the stay ends."""
+    stay = base.chart.stay
+    for name, least in (("heparin", 12), ("pantoprazole", 24), ("furosemide", SHORTEST_RUN)):
+        on = rates[name] > 0
+        change = np.flatnonzero((np.diff(on.astype(int), prepend=0) != 0) | (np.diff(stay, prepend=-1) != 0))
+        length, running = np.diff(change, append=len(on)), on[change]
+        ended_with_stay = np.append(stay[change[1:]] != stay[change[:-1]], True)
+        runs = length[running & ~ended_with_stay]
+        assert len(runs) > 10, name
+        assert runs.min() >= least, name
 
 
 @BY_SITE

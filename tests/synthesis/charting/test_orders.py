@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from ehrfm_core.synthesis.charting.laboratory import LABS
-from ehrfm_core.synthesis.charting.orders import LOST, MORNING, wanted
+from ehrfm_core.synthesis.charting.orders import LOST, MORNING, PAUSE, wanted
 from ehrfm_core.synthesis.hospital import DIFFERING, PARTS, SITES, hospitals
 from ehrfm_core.synthesis.latent.care import CODE, COMFORT
 from tests.synthesis.make_hospital import ID, SIGMAS, Simulated, Written, clock
@@ -58,10 +58,19 @@ def test_labs_are_ordered_then_collected_then_resulted(written: Written, site: s
 
 
 @BY_SITE
-def test_nothing_is_ordered_before_admission_or_drawn_after_discharge(written: Written, site: str) -> None:
+def test_nothing_is_ordered_before_admission_or_resulted_after_discharge(written: Written, site: str) -> None:
     labs = written.table(site, "labs").join(written.stays(site), on=ID)
     assert (labs["lab_order_dttm"] >= labs["admission_dttm"]).all()
-    assert (labs["lab_collect_dttm"] < labs["discharge_dttm"]).all()
+    assert (labs["lab_result_dttm"] < labs["discharge_dttm"]).all()
+
+
+@BY_SITE
+def test_nobody_asks_again_before_the_result_is_there(written: Written, site: str) -> None:
+    for lab in ("sodium", "wbc", "inr", "albumin"):
+        drawn = written.timed(site, "labs", "lab_collect_dttm").filter(pl.col("lab_category") == lab)
+        gap = drawn.sort(ID, "minute").select(pl.col("minute").diff().over(ID)).to_series().drop_nulls()
+        assert len(gap) > 100
+        assert gap.min() > (PAUSE - 1) * 60
 
 
 @BY_SITE

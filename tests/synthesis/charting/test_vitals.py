@@ -4,9 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ehrfm_core.synthesis.charting.chart import ON_THE_HOUR
 from ehrfm_core.synthesis.charting.vitals import DECIMALS, LIMITS, MISSED, VITALS, WORSE, read_vitals
 from ehrfm_core.synthesis.hospital import SITES
 from ehrfm_core.synthesis.latent.care import DEVICES, IMV
+from ehrfm_core.synthesis.tables import LOCAL
 from tests.synthesis.charting.make_moments import moments
 from tests.synthesis.make_hospital import ID, SIGMAS, Simulated, Written, clock
 
@@ -61,6 +63,13 @@ def test_values_are_within_their_limits(written: Written, site: str) -> None:
 
 
 @BY_SITE
+def test_rounds_are_mostly_on_the_full_hour(written: Written, site: str) -> None:
+    minutes = written.table(site, "vitals")["recorded_dttm"].dt.minute()
+    assert (minutes == 0).mean() == pytest.approx(ON_THE_HOUR, abs=0.04)
+    assert minutes.n_unique() == 60
+
+
+@BY_SITE
 def test_pressures_of_a_round_agree(written: Written, site: str) -> None:
     rounds = (
         written.table(site, "vitals")
@@ -84,6 +93,11 @@ def test_body_is_measured_rarely_and_stays_itself(written: Written, site: str) -
     assert height["n"].max() == 1
     assert weight["n"].max() > 3
     assert weight["spread"].median() < 5
+    mornings = body.filter(pl.col("vital_category") == "weight_kg").with_columns(
+        (pl.col("recorded_dttm") - LOCAL).dt.date().alias("date")
+    )
+    assert mornings.group_by(ID, "date").len()["len"].max() <= 2  # the first round may be the same day
+    assert mornings.group_by(ID, "date").len()["len"].mean() < 1.1
     owners = written.table(site, "hospitalization").select(ID, "patient_id")
     tall = body.filter(pl.col("vital_category") == "height_cm").join(owners, on=ID)
     assert tall.group_by("patient_id").agg(pl.col("vital_value").n_unique())["vital_value"].max() == 1

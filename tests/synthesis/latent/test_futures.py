@@ -87,7 +87,7 @@ def test_more_futures_are_closer_to_the_truth(base: Simulated) -> None:
 
 
 @pytest.mark.xfail(
-    reason="the control variate's weight is fitted on the futures it weighs: ICU and ventilation too low",
+    reason="with two futures the bounds 0 and 1 bend the mean of ICU and ventilation",
     strict=True,
 )
 def test_few_futures_have_the_mean_of_many(base: Simulated) -> None:
