@@ -88,7 +88,8 @@ def stays_number(value: str) -> int | dict[str, int]:
     """
     if "=" not in value:
         return positive_number(value)
-    parts = dict(part.strip().split("=", 1) for part in value.split(",") if "=" in part)
-    if sorted(parts) != ["mimic", "ucmc"] or value.count("=") != 2:
+    named = value.split(",")
+    parts = dict(part.strip().split("=", 1) for part in named if "=" in part)
+    if sorted(parts) != ["mimic", "ucmc"] or len(named) != 2:
         raise argparse.ArgumentTypeError(f"{value!r} is neither a number nor of the form mimic=N,ucmc=N")
     return {site: positive_number(parts[site]) for site in ("mimic", "ucmc")}

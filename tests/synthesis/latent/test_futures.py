@@ -42,6 +42,21 @@ def test_what_comes_is_what_was_to_come(hospital: Simulated, risk: int) -> None:
 
 
 @BY_NAME
+def test_in_both_hospitals_together_no_more_and_no_fewer(
+    base: Simulated, shifted: Simulated, risk: int
+) -> None:
+    """With the variance that risks leave: Σ p (1 − p), and that of the simulation."""
+    difference = variance = 0.0
+    for hospital in (base, shifted):
+        (one, error), (other, its) = hospital.risks, hospital.other_risks
+        counts = ~np.isnan(one[:, risk])
+        mean = (one + other)[counts, risk] / 2
+        difference += hospital.happened[counts, risk].sum() - mean.sum()
+        variance += (mean * (1 - mean)).sum() + (error**2 + its**2)[counts, risk].sum() / 4
+    assert abs(difference) < SIGMAS * variance**0.5
+
+
+@BY_NAME
 def test_the_risks_tell_people_apart(base: Simulated, risk: int) -> None:
     ranked, came = base.risks[0][:, risk], base.happened[:, risk]
     counts = ~np.isnan(ranked)
