@@ -74,6 +74,8 @@ def synthesize(
     an interrupted run leaves nothing that looks finished. `progress` is told stays done and stays in all.
     Raises UserError where `out` holds something else, or the numbers cannot be.
     """
+    if unknown := [site for site in sites if site not in SITES]:
+        raise UserError(f"{unknown[0]!r} is none of the synthetic hospitals {', '.join(SITES)}.")
     by_site = {site: stays if isinstance(stays, int) else stays[site] for site in sites}
     if bad := [n for n in by_site.values() if not 1 <= n <= MOST_STAYS]:
         raise UserError(f"--stays {bad[0]}: give a number from 1 to {MOST_STAYS:,}.")

@@ -307,3 +307,9 @@ def test_empty_tables_keep_their_columns(made: Written, tmp_path: Path) -> None:
     for site in SITES:
         for name in MAKERS:
             assert one.table(site, name).schema == made.table(site, name).schema, name
+
+
+def test_a_hospital_that_is_none_of_the_two(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'mgh' is none of the synthetic hospitals mimic, ucmc"):
+        again(tmp_path / "out", sites=("mgh",))
+    assert not (tmp_path / "out").exists()

@@ -44,7 +44,7 @@ class Moments(NamedTuple):
 
     def organ(self, organ: int) -> np.ndarray:
         """How far an organ is off, 0 where it is better than healthy (n)."""
-        return np.maximum(self.x[:, organ], 0.0)
+        return np.maximum(self.x[:, organ].astype(np.float64), 0.0)
 
     def where(self, mask: np.ndarray) -> Moments:
         """Some of them."""
@@ -68,6 +68,7 @@ class Chart:
     row: np.ndarray = field(init=False)
     severity: np.ndarray = field(init=False)
     tick: np.ndarray = field(init=False)
+    arrived: np.ndarray = field(init=False)  # minutes from midnight to admission (n)
     minutes: np.ndarray = field(init=False)  # length of each stay (n)
 
     def __post_init__(self) -> None:
@@ -82,7 +83,8 @@ class Chart:
         put(self, "hour", hour)
         put(self, "row", row)
         put(self, "severity", severity_of(stays.organs[row]))
-        put(self, "tick", np.floor(stays.traits[:, ARRIVAL]).astype(np.int64)[stay] + hour)
+        put(self, "arrived", np.round(stays.traits[:, ARRIVAL] * 60).astype(np.int64))
+        put(self, "tick", self.arrived[stay] // 60 + hour)
         put(self, "minutes", np.round(stays.hours * 60).astype(np.int64))
 
     def care_of(self, what: int) -> np.ndarray:
@@ -112,15 +114,15 @@ class Chart:
         x = stays.organs[row] + share[:, None].astype(np.float32) * (
             stays.organs[row + 1] - stays.organs[row]
         )
-        care = stays.care[row + (share >= stays.moment[row])]
+        changed = minute - 60 * self.hour[at] >= np.round(stays.moment[row] * 60)  # in whole minutes
+        care = stays.care[row + changed]
         stay = self.stay[at]
-        clock = (stays.traits[stay, ARRIVAL] + minute / 60.0) % 24.0
+        clock = (self.arrived[stay] + minute) % 1440 / 60.0
         return Moments(stay, minute, x, care, severity_of(x), clock, minute / 1440.0)
 
     def round_share(self, at: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """When within the hours `at` (k) a round is charted: mostly on the full hour of the clock."""
-        full = 1.0 - self.stays.traits[self.stay[at], ARRIVAL] % 1.0
-        full = np.where(full > 0.999, 0.0, full)
+        full = -self.arrived[self.stay[at]] % 60 / 60.0
         return np.where(rng.random(len(at)) < ON_THE_HOUR, full, rng.random(len(at)))
 
     def of(self, name: str, stay: np.ndarray) -> np.ndarray:

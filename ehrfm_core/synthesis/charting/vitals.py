@@ -28,7 +28,7 @@ from ehrfm_core.synthesis.latent.physiology import (
     KIDNEY,
     LUNGS,
 )
-from ehrfm_core.synthesis.latent.step import AGE, ARRIVAL
+from ehrfm_core.synthesis.latent.step import AGE
 
 VITALS = ("heart_rate", "respiratory_rate", "spo2", "sbp", "dbp", "map", "temp_c", "weight_kg", "height_cm")
 DECIMALS = (0, 0, 0, 0, 0, 0, 1, 1, 0)
@@ -131,7 +131,7 @@ def _body(
     told = first[rng.random(len(first)) < 0.7]
     weighed = first[rng.random(len(first)) < 0.85]
     morning = np.flatnonzero((at.care[:, PLACE] == ICU) & (np.floor(at.clock) == MORNING) & (at.day > 0.5))
-    date = np.floor(at.day[morning] + chart.trait(ARRIVAL, at.stay[morning]) / 24.0)
+    date = np.floor(at.day[morning] + chart.arrived[at.stay[morning]] / 1440.0)
     _, once = np.unique(at.stay[morning] * 1000 + date.astype(np.int64), return_index=True)
     weighed = np.concatenate([weighed, morning[once]])
     # fluid of the first days, by how shocked the patient came, and its slow way out

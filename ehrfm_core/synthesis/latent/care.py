@@ -128,7 +128,7 @@ def p_discharge(care: np.ndarray, acute: float, clock: float, pace: float, polic
     help at home.
     """
     if care[CODE] == COMFORT:
-        return chance(0.010 * daytime(clock))
+        return chance(0.07 * daytime(clock))  # to a hospice, or home
     ventilated = care[DEVICE] == IMV or care[DEVICE] == NIPPV or care[DEVICE] == HIGH_FLOW
     if care[PLACE] == ICU or ventilated or care[RENAL] > 0:
         return 0.0
@@ -280,6 +280,6 @@ def goals(
         care[CODE] == DO_NOT_RESUSCITATE
         and hour > 24
         and s > 2.5
-        and rng.random() < chance(min(0.0014 * push, 0.01))
+        and rng.random() < chance(min(0.0035 * push, 0.015))
     ):
         care[CODE] = COMFORT

@@ -110,10 +110,6 @@ def test_in_the_icu_temperature_is_taken_every_four_hours(written: Written) -> N
     assert rows.height / icu == pytest.approx(1 / 4, rel=0.08)
 
 
-@pytest.mark.xfail(
-    reason="the clock of a round on the full hour falls below it by rounding: a third are an hour late",
-    strict=True,
-)
 def test_that_is_at_hours_divisible_by_four(written: Written) -> None:
     rows = written.beside_truth("mimic", "vitals").filter(pl.col("place") == "icu")
     rows = rows.filter(pl.col("vital_category") == "temp_c")
