@@ -17,7 +17,12 @@ from train.progress import say
 
 def explain_event(folder: Path, text: str) -> None:
     """Print the tokens of an event and why they are what they are."""
-    tokenizer = Tokenizer.from_json(open_study(folder).tokenizer())
+    study = open_study(folder)
+    tokenizer = Tokenizer.from_json(study.tokenizer())
+    done = study.manifest.stages.get("tokenize")
+    if done and (first := done.settings.get("from")):
+        say(f"The tokens are those of study {first['name']}: the source below is its source,")
+        say(f"but for tokens from number {first['inherited']} on, which were appended here.")
     for explanation in explain(tokenizer, text):
         tokens = "  ".join(f"{token} ({number})" for token, number in explanation.tokens)
         say(f"{text}  →  {tokens}")

@@ -74,13 +74,21 @@ def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[Tok
     done = manifest.stages.get("tokenize")
     before: dict[str, Any] = done.settings if done else {}
     names = [f.name for f in fields(TokenSettings)]
+    whole = all(name in before for name in names)
+    settings = TokenSettings(**{name: before[name] for name in names}) if whole else TokenSettings()
+    event_map = EventMap.from_json(before["events"]) if "events" in before else load_map("paper")
+    return changed(settings, event_map, options)
+
+
+def changed(
+    settings: TokenSettings, event_map: EventMap, options: argparse.Namespace
+) -> tuple[TokenSettings, EventMap]:
+    """Settings and event map with what the options change; a preset brings the paper's map."""
+    from ehrfm_core.clif.event_map import load_map
+
     if options.preset:
         settings = PRESETS[options.preset]
-    elif all(name in before for name in names):
-        settings = TokenSettings(**{name: before[name] for name in names})
-    else:
-        settings = TokenSettings()
-    given = {name: getattr(options, name, None) for name in names}
+    given = {f.name: getattr(options, f.name, None) for f in fields(TokenSettings)}
     if options.window:
         if options.window[0] is None:
             raise UserError(
@@ -88,6 +96,6 @@ def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[Tok
             )
         given |= {"window_hours": options.window[0], "more_windows": tuple(options.window[1:])}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
-    if options.events or "events" not in before or options.preset:
-        return settings, load_map(options.events or "paper")
-    return settings, EventMap.from_json(before["events"])
+    if options.events or options.preset:
+        event_map = load_map(options.events or "paper")
+    return settings, event_map

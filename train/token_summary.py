@@ -59,8 +59,11 @@ def _families(counts: CategoryCounts, tokenizer: Tokenizer, kinds: Kinds, n_stay
     return dict(sorted(rounded.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def notes_of(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
-    """Sentences on events that were left out, cut off, unknown or lost their value."""
+def notes_of(summary: dict[str, Any], settings: TokenSettings, *, lacking: str) -> list[str]:
+    """Sentences on events that were left out, cut off, unknown or lost their value.
+
+    `lacking` says who does not know the codes of unknown events: "the source's training split lacks".
+    """
     notes = []
     if summary["events_outside"]:
         notes.append(
@@ -83,7 +86,7 @@ def notes_of(summary: dict[str, Any], settings: TokenSettings) -> list[str]:
         share = summary["unknown_events"] / summary["n_events"]
         codes = ", ".join(list(summary["unknown_codes"])[:3])
         notes.append(
-            f"{summary['unknown_events']} events ({share:.1%}) have codes that the source's training split "
-            f"lacks; they became UNK (most often {codes})."
+            f"{summary['unknown_events']} events ({share:.1%}) have codes that {lacking}; they became UNK "
+            f"(most often {codes})."
         )
     return notes

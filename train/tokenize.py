@@ -14,13 +14,12 @@ import polars as pl
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.event_map import EventMap
-from ehrfm_core.clif.files import scan_part
 from ehrfm_core.clif.site import Progress, Site, read_site
 from ehrfm_core.clif.tables import ID, ClifDirectory
 from ehrfm_core.cohort import SOURCE_SPLIT, TARGET_SPLIT, add_split
 from ehrfm_core.errors import UserError
 from ehrfm_core.sources.meds import MedsDirectory, read_meds
-from ehrfm_core.study.files import sha256, write_json, write_parts, write_table
+from ehrfm_core.study.files import write_json, write_parts, write_table
 from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, site_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.writer import StageResult
@@ -31,13 +30,14 @@ from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import to_series
+from train.continued import Start, refuse_trained_patients, tell
+from train.inputs import BROKEN, hashes_of, unreadable
 from train.progress import bar_if_long, say
 from train.stages import run_stage
 from train.token_summary import notes_of, summary_of
 
-# a damaged file can break polars in its core, past its exceptions
-BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 FILES = ("stays", "timelines", "windows", "categories")
+SOURCE_LACKS = "the source's training split lacks"
 
 
 def tokenize(
@@ -46,8 +46,9 @@ def tokenize(
     opened: Mapping[str, ClifDirectory | MedsDirectory],
     settings: TokenSettings,
     event_map: EventMap,
+    start: Start | None = None,
 ) -> bool:
-    """Run the stage: the tokenizer is fitted on the source, then used for every site."""
+    """Run the stage: the tokenizer is fitted on the source or that of `start`, then used for every site."""
     recorded = asdict(settings) | {
         "more_windows": list(settings.more_windows),
         "events": event_map.to_json(),
@@ -56,14 +57,16 @@ def tokenize(
         "target_split": asdict(TARGET_SPLIT),
         "version": __version__,
     }
-    inputs = {site: _hashes(directory) for site, directory in opened.items()}
+    if start:
+        recorded["from"] = start.recorded
+    inputs = {site: hashes_of(directory) for site, directory in opened.items()}
     _refuse_the_source_as_a_target(inputs, manifest.source)
 
     def work() -> StageResult:
         for left in folder.glob(".events-*.partial"):  # of a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".events-", suffix=".partial", dir=folder) as scratch:
-            return _work(folder, manifest.source, opened, settings, event_map, Path(scratch))
+            return _work(folder, manifest.source, opened, settings, event_map, start, Path(scratch))
 
     return run_stage(folder, manifest, "tokenize", settings=recorded, inputs=inputs, work=work)
 
@@ -74,6 +77,7 @@ def _work(
     opened: Mapping[str, ClifDirectory | MedsDirectory],
     settings: TokenSettings,
     event_map: EventMap,
+    start: Start | None,
     scratch: Path,
 ) -> StageResult:
     result = StageResult(files=[TOKENIZER], summary={"sites": {}})
@@ -87,10 +91,15 @@ def _work(
                 opened[name], event_map, scratch / name, settings, source=name == source, progress=progress
             )
         say(f"  {name}: {read[name].stays.height:,} stays, {read[name].store.n_events:,} events read")
-    tokenizer = fit_tokenizer(read[source], settings, event_map)
+    if start:
+        refuse_trained_patients(start, read)
+        tokenizer, lacking = start.tokens_for(read[source], settings), start.lacking
+    else:
+        tokenizer, lacking = fit_tokenizer(read[source], settings, event_map), SOURCE_LACKS
     expected: Bins = {}
     for name in ordered:
-        summary, notes, bins = _write_site(folder, name, read.pop(name), tokenizer, expected or None)
+        site = read.pop(name)
+        summary, notes, bins = _write_site(folder, name, site, tokenizer, expected or None, lacking)
         expected = expected or bins
         result.files += [site_file(name, file) for file in FILES]
         result.summary["sites"][name] = summary
@@ -101,6 +110,11 @@ def _work(
         )
     write_json(folder / TOKENIZER, tokenizer.to_json())
     result.summary["vocabulary_size"] = len(tokenizer.vocabulary)
+    if start:
+        categories = pl.read_parquet(folder / site_file(source, "categories"))
+        notes, figures = tell(start, tokenizer, source, result.summary["sites"][source], categories)
+        result.notes += notes
+        result.summary |= figures
     return result
 
 
@@ -130,17 +144,18 @@ def _read(
                 progress=progress,
             )
     except BROKEN as error:
-        raise UserError(_unreadable(directory, error)) from None
+        raise UserError(unreadable(directory, error)) from None
     site.stays = add_split(site.stays, SOURCE_SPLIT if source else TARGET_SPLIT)
     return site
 
 
 def _write_site(
-    folder: Path, name: str, site: Site, tokenizer: Tokenizer, expected: Bins | None
+    folder: Path, name: str, site: Site, tokenizer: Tokenizer, expected: Bins | None, lacking: str
 ) -> tuple[dict[str, Any], list[str], Bins]:
     """Write one site's tables; its key figures, notes, and the bins of its training stays.
 
-    `expected` are the bins of the source's training stays; None where this is the source.
+    `expected` are the bins of the source's training stays; None where this is the source. `lacking` says who
+    does not know a code that becomes UNK.
     """
     settings, stays = tokenizer.settings, site.stays
     kinds = Kinds(tokenizer, site.store.items)
@@ -182,7 +197,7 @@ def _write_site(
     )
     counts.n_outside += site.n_far
     summary = summary_of(stays, lengths, counts, tokenizer, kinds)
-    return summary, site.notes + notes_of(summary, settings), trained
+    return summary, site.notes + notes_of(summary, settings, lacking=lacking), trained
 
 
 def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:
@@ -193,35 +208,6 @@ def _frame(ids: pl.Series, block: Block) -> pl.DataFrame:
             "minutes": to_series(block.minutes),
         }
     )
-
-
-def _parts(directory: ClifDirectory | MedsDirectory) -> dict[str, tuple[Path, ...]]:
-    if isinstance(directory, MedsDirectory):
-        return {"data": directory.parts}
-    return {name: table.parts for name, table in directory.tables.items()}
-
-
-def _hashes(directory: ClifDirectory | MedsDirectory) -> dict[str, Any]:
-    """Hash of each table that is read; of its parts where there are several."""
-    hashes: dict[str, Any] = {}
-    for name, parts in _parts(directory).items():
-        found = [sha256(part) for part in parts]
-        hashes[name] = found[0] if len(found) == 1 else found
-    if isinstance(directory, MedsDirectory):
-        hashes["roles"] = {role: list(codes) for role, codes in directory.roles.items()}
-    return hashes
-
-
-def _unreadable(directory: ClifDirectory | MedsDirectory, error: BaseException) -> str:
-    """Which file it was that could not be read, and why, on one line."""
-    reason = str(error).splitlines()[0][:120]
-    for parts in _parts(directory).values():
-        for part in parts:
-            try:
-                scan_part(part).collect()
-            except (*BROKEN, OSError):
-                return f"{part} cannot be read to its end ({reason}); export the table again."
-    return f"{directory.folder}: a table cannot be read ({reason}); export the tables again."
 
 
 def _refuse_the_source_as_a_target(inputs: Mapping[str, Mapping[str, Any]], source: str) -> None:
