@@ -32,7 +32,10 @@ PAGES = {
         ("outliers", "Outliers", ":material/blur_on:", "Who is unlike the source's patients?"),
         ("transfer", "Transfer", ":material/swap_horiz:", "Does a model from one hospital work in another?"),
     ],
-    "Behind it": [("methods", "Methods", ":material/menu_book:", "Definitions, settings, limits")],
+    "Behind it": [
+        ("training", "Training", ":material/model_training:", "How did the model learn?"),
+        ("methods", "Methods", ":material/menu_book:", "Definitions, settings, limits"),
+    ],
 }
 
 

@@ -18,7 +18,8 @@ from dashboard import state
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, list_studies, open_study
-from ehrfm_core.study.layout import MANIFEST
+from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE
+from ehrfm_core.study.runs import Run, read_run
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "data_samples/studies"
 
@@ -96,6 +97,11 @@ def _stays(folder: str, digest: str, site: str) -> pl.DataFrame:
     )
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _run(folder: str, stamp: str) -> Run | None:
+    return read_run(open_study(folder))
+
+
 def site_table(study: Study, site: str, name: str) -> pl.DataFrame:
     """A table of a site as it lies on disk."""
     return _site_table(str(study.folder), study.digest, site, name)
@@ -134,3 +140,15 @@ def maps(study: Study) -> dict[str, Any]:
 def tokenizer(study: Study) -> dict[str, Any]:
     """`tokenizer.json`."""
     return _json(str(study.folder), study.digest, "tokenizer")
+
+
+def run(study: Study) -> Run | None:
+    """How the study's model was trained; read again when the run has written more."""
+    stamp = []
+    for path in (study.folder / name for name in (MANIFEST, RUN, RUN_CURVE)):
+        try:
+            stat = path.stat()
+            stamp.append(f"{stat.st_mtime_ns}:{stat.st_size}")
+        except OSError:
+            stamp.append("")
+    return _run(str(study.folder), "|".join(stamp))

@@ -7,6 +7,8 @@ of it: they draw through `ui.chart` and `ui.table`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 import polars as pl
 
@@ -23,7 +25,18 @@ SENTENCE = (
 _STRIP_PX = 16  # added to a figure's right margin: nothing else is drawn there
 
 
-def on_figure(figure: go.Figure) -> go.Figure:
+def word(synthetic: Sequence[bool]) -> str | None:
+    """What to write on a thing that shows several studies, of which these are synthetic; None: nothing.
+
+    >>> word([True, True]), word([True, False]), word([False])
+    ('SYNTHETIC', 'PARTLY SYNTHETIC', None)
+    """
+    if not any(synthetic):
+        return None
+    return WORD if all(synthetic) else f"PARTLY {WORD}"
+
+
+def on_figure(figure: go.Figure, text: str = WORD) -> go.Figure:
     """Write the word along the figure's right edge, beside everything that is there; returns the figure.
 
     An annotation is part of the figure, so the modebar's picture carries it.
@@ -31,7 +44,7 @@ def on_figure(figure: go.Figure) -> go.Figure:
     right = figure.layout.margin.r or 0
     figure.update_layout(margin_r=right + _STRIP_PX)
     return figure.add_annotation(
-        text=f"<b>{WORD}</b>",
+        text=f"<b>{text}</b>",
         textangle=-90,
         font={"size": 10},  # no colour: the page's ink, in light and dark
         xref="paper",
@@ -46,12 +59,15 @@ def on_figure(figure: go.Figure) -> go.Figure:
     )
 
 
-def on_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table with a last column that says it in every row."""
-    return frame.with_columns(pl.lit(WORD.lower()).alias(COLUMN))
+def on_table(frame: pl.DataFrame, rows: Sequence[bool] | None = None) -> pl.DataFrame:
+    """The table with a last column that says it in every row, or in those that are of a synthetic study."""
+    if rows is None:
+        return frame.with_columns(pl.lit(WORD.lower()).alias(COLUMN))
+    marks = [WORD.lower() if mark else "real" for mark in rows]
+    return frame.with_columns(pl.Series(COLUMN, marks, dtype=pl.String))
 
 
-def file_name(study: Study, key: str) -> str:
-    """Name of a picture of the chart `key`, without its ending."""
+def file_name(study: Study, key: str, text: str | None) -> str:
+    """Name of a picture of the chart `key`, without its ending; `text` is what `word` gave."""
     name = f"{study.name}_{key}"
-    return f"{WORD}_{name}" if study.manifest.synthetic else name
+    return f"{text.replace(' ', '-')}_{name}" if text else name

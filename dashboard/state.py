@@ -23,6 +23,9 @@ MODEL = "k"
 TARGET = "v"
 FEATURE = "x"
 FOCUS = "f"
+RUNS = "runs"
+AXIS = "axis"
+SCALE = "scale"
 
 _TOLD = "told"  # unknown URL values the user has already been told about
 
@@ -44,14 +47,14 @@ def seed(key: str, options: Mapping[str, str], *, what: str) -> Callable[[str], 
     return lambda value: options.get(value, str(value))
 
 
-def tell_unknown(key: str, value: str, what: str) -> None:
+def tell_unknown(key: str, value: str, what: str, *, where: str = "this study") -> None:
     """Say once that a value in the link is not known here."""
     told = st.session_state.setdefault(_TOLD, [])
     mark = f"{key}={value[:60]}"
     if mark not in told:
         told.append(mark)
         st.toast(
-            f"This link names {_what(what)} that is not in this study: showing the default.",
+            f"This link names {_what(what)} that is not in {where}: showing the default.",
             icon=":material/link_off:",
         )
 

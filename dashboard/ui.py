@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -55,12 +56,18 @@ def section(title: str, explanation: str | None = None) -> None:
         st.markdown(f":gray[{explanation}]")
 
 
-def chart(figure: go.Figure, *, key: str, alt: str, caption: str) -> None:
-    """A figure with its caption (n, events, space, interval) and its text for screen readers."""
+def chart(
+    figure: go.Figure, *, key: str, alt: str, caption: str, synthetic: Sequence[bool] | None = None
+) -> None:
+    """A figure with its caption (n, events, space, interval) and its text for screen readers.
+
+    `synthetic` has a mark for each study it shows, where that is not the current one alone.
+    """
     study = data.current_study()
-    picture = theme.CONFIG["toImageButtonOptions"] | {"filename": stamp.file_name(study, key)}
+    word = stamp.word([study.manifest.synthetic] if synthetic is None else synthetic)
+    picture = theme.CONFIG["toImageButtonOptions"] | {"filename": stamp.file_name(study, key, word)}
     st.plotly_chart(
-        stamp.on_figure(figure) if study.manifest.synthetic else figure,
+        stamp.on_figure(figure, word) if word else figure,
         key=key,
         config=theme.CONFIG | {"toImageButtonOptions": picture},
         alt=alt,
@@ -70,16 +77,23 @@ def chart(figure: go.Figure, *, key: str, alt: str, caption: str) -> None:
 
 
 def table(
-    frame: pl.DataFrame, *, alt: str, column_config: Mapping[str, Any] | None = None, **more: Any
+    frame: pl.DataFrame,
+    *,
+    alt: str,
+    column_config: Mapping[str, Any] | None = None,
+    synthetic: Sequence[bool] | None = None,
+    **more: Any,
 ) -> None:
     """A table with its text for screen readers; `more` goes to `st.dataframe`.
+
+    `synthetic` has a mark for each row, where the rows are of several studies.
 
     Streamlit exports the columns that are shown, headed by their names in the frame, into a file that it
     names by the time: a column is all that can carry the mark.
     """
     columns = dict(column_config or {})
-    if data.current_study().manifest.synthetic:
-        frame = stamp.on_table(frame)
+    if any([data.current_study().manifest.synthetic] if synthetic is None else synthetic):
+        frame = stamp.on_table(frame, synthetic)
         columns[stamp.COLUMN] = st.column_config.TextColumn("Data", width=74, help=stamp.SHORT.capitalize())
     st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
 
@@ -136,6 +150,15 @@ def pick(label: str, options: Mapping[str, str], *, key: str, what: str, help: s
     shown = state.seed(key, options, what=what)
     chosen = st.selectbox(label, list(options), format_func=shown, key=key, bind="query-params", help=help)
     return chosen if chosen in options else next(iter(options))
+
+
+def plain(text: str) -> str:
+    r"""Text from a file as it is: nothing in it is read as markup.
+
+    >>> print(plain("a_b ![x](y)"))
+    a\_b \!\[x\]\(y\)
+    """
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$:<>&-])", r"\\\1", text)
 
 
 def inline(label: str) -> str:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
-PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "methods")
+PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
 
 
 @pytest.fixture(scope="session")

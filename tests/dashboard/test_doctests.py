@@ -7,7 +7,20 @@ import importlib
 
 import pytest
 
-MODULES = ("arms", "charts.maps", "charts.patient", "measures", "population", "quality", "theme", "ui")
+MODULES = (
+    "arms",
+    "charts.maps",
+    "charts.patient",
+    "measures",
+    "population",
+    "quality",
+    "run_cards",
+    "runs",
+    "runs_compared",
+    "stamp",
+    "theme",
+    "ui",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -13,7 +13,16 @@ from streamlit.testing.v1 import AppTest
 from tests.dashboard.conftest import PAGES
 
 Open = Callable[..., AppTest]
-CHARTS = {"overview": 1, "map": 2, "patient": 3, "dynamics": 6, "outliers": 4, "transfer": 2, "methods": 1}
+CHARTS = {
+    "overview": 1,
+    "map": 2,
+    "patient": 3,
+    "dynamics": 6,
+    "outliers": 4,
+    "transfer": 2,
+    "training": 1,
+    "methods": 1,
+}
 
 
 def text(app: AppTest) -> str:
@@ -64,7 +73,7 @@ def test_a_damaged_file_shows_its_sentence(studies: Path, open_page: Open, page:
     fine(app)
     if page == "transfer":
         assert "metrics.parquet is missing" in text(app)
-    elif page != "methods":
+    elif page not in ("training", "methods"):
         assert "is not readable as parquet" in text(app)
 
 
@@ -138,6 +147,7 @@ def test_no_chart_uses_webgl(studies: Path, open_page: Open) -> None:
         {"t": "NaN", "c": "", "m": "\x00", "g": "∞", "o": "'; DROP TABLE", "k": "baseline", "y": ""},
         {"t": "1e999", "f": "mimic/" + "9" * 5000},
         {"b": "broken", "f": "mimic/m10000001"},
+        {"runs": ["x" * 5000, "", "two", "broken", "tokenized"], "axis": "∞", "scale": "loglog"},
     ],
 )
 def test_hostile_links_never_raise(studies: Path, open_page: Open, page: str, query: dict[str, str]) -> None:

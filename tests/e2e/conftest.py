@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.make_run import make_run
 from tests.make_study import break_study, make_study
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "data_samples/studies/mimic-iv-demo"
 FIVE_SITES = {"mimic": 160, "none": 90, "institution": 90, "time": 90, "all": 90}
-PAGES = ("", "map", "patient", "dynamics", "outliers", "transfer", "methods")
+PAGES = ("", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
 CHART = ".js-plotly-plot .main-svg"
 BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
 
@@ -86,6 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator[
     """Address of a dashboard on a folder of studies."""
     folder = tmp_path_factory.mktemp("studies")
     make_study(folder / "two_sites", sites={"mimic": 400, "ucmc": 300}, seed=4)
+    make_run(folder / "two_sites")
     make_study(folder / "one_site", sites={"mimic": 245}, seed=5, one_class="imv", few_events="death")
     break_study(folder / "z_broken")
     shutil.copytree(BUNDLED, folder / BUNDLED.name)
@@ -98,6 +100,7 @@ def exporting(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterat
     """Address of a dashboard whose tables may be exported, which the shipped settings hide."""
     folder = tmp_path_factory.mktemp("exported")
     make_study(folder / "made", sites=FIVE_SITES, seed=6)
+    make_run(folder / "made")
     make_study(folder / "real", sites={"mimic": 120, "ucmc": 90}, seed=6, synthetic=False)
     with serve(folder, "--client.disableDataExport", "false") as url:
         yield url
