@@ -6,8 +6,10 @@ Source of the definitions: arXiv 2504.10422, section "Outcomes".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:  # the hours of the window are wanted where polars is not installed
+    import polars as pl
 
 WINDOW_HOURS = 24.0
 LONG_STAY_HOURS = 7 * 24.0
@@ -29,10 +31,13 @@ class Outcome:
     def counts(self) -> pl.Expr:
         """Expression: true for stays that count (label known, event not already in the window).
 
+        >>> import polars as pl
         >>> stays = pl.DataFrame({"icu": [True, True, None], "icu_24h": [True, False, None]})
         >>> stays.select(OUTCOMES["icu"].counts()).to_series().to_list()
         [False, True, False]
         """
+        import polars as pl
+
         known = pl.col(self.name).is_not_null()
         if self.excluded_by is None:
             return known.alias("counts")

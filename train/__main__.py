@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,7 @@ from train.arguments import N_BOOTSTRAP, parser
 from train.progress import peak_memory_gb, say
 
 if TYPE_CHECKING:
-    from ehrfm_core.model.pretrain import PretrainSettings
+    from ehrfm_core.model.settings import Execution
     from ehrfm_core.study.manifest import Manifest
 
 
@@ -37,10 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "bench":
             if options.bench == "synthesis":
                 from train.bench.synthesis import run as bench
+            elif options.bench == "training":
+                from train.bench.training import run as bench
             else:
                 from train.bench.tokenizer import run as bench
 
             return bench(options)
+        elif options.command == "pretrain" and options.distributed is not None and not _launched():
+            from train.launch import launch
+
+            return launch(options)
         elif options.command == "tokenize" and (options.explain or options.stay or options.meds_out):
             _look(options)
         else:
@@ -118,26 +128,32 @@ def _study(options: argparse.Namespace) -> None:
         from ehrfm_core.clif.tables import open_directory
         from ehrfm_core.sources.meds import is_meds, open_meds
         from ehrfm_core.synthesis.mark import is_synthetic
+        from train.continued import find_start, scheme_of
         from train.token_options import token_settings
         from train.tokenize import tokenize
 
         before = read_manifest(folder) if (folder / MANIFEST).is_file() else Manifest(source, list(sites))
-        token_choice, event_map = token_settings(before, options)
+        start = find_start(folder, before, options)
+        token_choice, event_map = (
+            scheme_of(start, before, options) if start else token_settings(before, options)
+        )
         opened = {  # before anything is written
             name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map)
             for name, path in sites.items()
         }
         synthetic = options.synthetic or any(is_synthetic(path) for path in sites.values())
         manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=synthetic)
-        ran |= tokenize(folder, manifest, opened, token_choice, event_map)
+        ran |= tokenize(folder, manifest, opened, token_choice, event_map, start)
     else:
         manifest = read_manifest(folder)
     if options.command in ("study", "pretrain"):
         _quiet_transformers()
         from train.pretrain import pretrain
+        from train.training_options import training_settings
 
-        settings = _pretrain_settings(manifest, options)
-        ran |= pretrain(folder, manifest, settings, device=_device(options.device))
+        settings = training_settings(manifest, options)
+        with _processes(options) as execution:
+            ran |= pretrain(folder, manifest, settings, execution, start_from=options.start_from)
     if options.command in ("study", "embed"):
         _quiet_transformers()
         from train.embed import embed
@@ -187,15 +203,36 @@ def _remembered(manifest: Manifest, stage: str, key: str, given: Any, default: A
     return done.settings.get(key, default) if done else default
 
 
-def _pretrain_settings(manifest: Manifest, options: argparse.Namespace) -> PretrainSettings:
-    """Settings as given, or as the study was made; a new size brings its own number of steps."""
-    from ehrfm_core.model.pretrain import PretrainSettings
+@contextmanager
+def _processes(options: argparse.Namespace) -> Iterator[Execution]:
+    """How training is carried out, in this process or as one of those that torchrun started."""
+    from ehrfm_core.model.parallel import joined
+    from ehrfm_core.model.settings import Execution
 
-    size = _remembered(manifest, "pretrain", "size", options.size, "tiny")
-    same = options.size is None
-    steps = _remembered(manifest, "pretrain", "steps", options.steps, None) if same else options.steps
-    seed = _remembered(manifest, "pretrain", "seed", options.seed, 0)
-    return PretrainSettings(size=size, seed=seed, steps=steps)
+    execution = Execution(
+        device=_device(options.device),
+        precision=options.precision,
+        compile=options.compile,
+        save_steps=options.save_every,
+        shard=getattr(options, "shard", False),
+    )
+    if getattr(options, "distributed", None) is None:
+        if execution.shard:
+            raise UserError("--shard: there is one process only; give --distributed as well.")
+        yield execution
+        return
+    with joined(execution.device) as group:
+        if group.first:
+            yield replace(execution, group=group)
+        else:
+            with redirect_stdout(io.StringIO()):  # one process speaks for all
+                yield replace(execution, group=group)
+
+
+def _launched() -> bool:
+    from ehrfm_core.model.parallel import launched
+
+    return launched()
 
 
 def _device(wanted: str | None) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from train.bench.arguments import add_synthesis_arguments, add_tokenizer_arguments
+from train.bench.arguments import (
+    add_synthesis_arguments,
+    add_tokenizer_arguments,
+    add_training_bench_arguments,
+)
 from train.numbers import positive_number, seed_number
 from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
+from train.training_options import add_distributed_arguments, add_training_arguments
 
-SIZES = ("tiny", "small", "medium", "1b")
 N_BOOTSTRAP = 1000
 
 STORY = """\
@@ -72,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
             action="store_true",
             help="the data are synthetic: every screen says so (found out where `synthesize` made them)",
         )
+        command.add_argument(
+            "--new-codes",
+            choices=["unk", "append"],
+            help="with --from: codes that STUDY does not know become UNK, or are appended to the vocabulary "
+            "(default: as before, else unk)",
+        )
     tokenize.add_argument(
         "--explain",
         metavar="EVENT",
@@ -99,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure speed and memory, side by side with others")
     benches = bench.add_subparsers(dest="bench", required=True, metavar="WHAT")
     add_tokenizer_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
+    add_training_bench_arguments(benches.add_parser("training", help="training, against cotorra"))
     add_synthesis_arguments(benches.add_parser("synthesis", help="two synthetic hospitals, by size"))
 
     check = commands.add_parser(
@@ -113,15 +124,17 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="stage 4 alone: probes, metrics, associations, risks")
     for command in (pretrain, embed, evaluate):
         _study_argument(command)
+    for command in (study, tokenize, pretrain):
+        command.add_argument(
+            "--from",
+            dest="start_from",
+            type=Path,
+            metavar="STUDY",
+            help="go on from this finished study's checkpoint: tokens, cut points and vocabulary are its own",
+        )
     for command in (study, pretrain):
-        command.add_argument(
-            "--size",
-            choices=SIZES,
-            help="tiny ≈ 1 M parameters, small ≈ 6 M, medium 67 M, 1b (default: as before, else tiny)",
-        )
-        command.add_argument(
-            "--steps", type=positive_number, metavar="N", help="training steps at most (default: by size)"
-        )
+        add_training_arguments(command)
+    add_distributed_arguments(pretrain)
     for command in (study, pretrain, embed, evaluate):
         command.add_argument(
             "--seed", type=seed_number, metavar="N", help="seed of all that is random (as before, else 0)"

@@ -17,3 +17,14 @@ def seed_number(value: str) -> int:
     if not value.isdecimal() or int(value) >= 2**32:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0 to {2**32 - 1}")
     return int(value)
+
+
+def share_number(value: str) -> float:
+    """A share from 0 up to but not including 1, for argparse."""
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a share from 0 to below 1")
+    return share

@@ -1,42 +1,41 @@
 """Pretraining: predict the next token of whole stays, stop when the tuning split gets no better.
 
-Runs with torch, transformers, numpy and safetensors alone.
+Runs with torch, transformers, numpy and safetensors alone, in one process or many (see `parallel`). A run
+with a folder goes on where it was stopped: at the next stay, with the same moments.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
-from transformers import LlamaForCausalLM
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.model.batches import groups_by_length, pad_right, segments, shuffled_epoch
-from ehrfm_core.model.sizes import SIZES, llama_config
+from ehrfm_core.model.feed import Feed, in_order, share, some
+from ehrfm_core.model.keeper import Keeper
+from ehrfm_core.model.packing import Pieces, make_pack
+from ehrfm_core.model.parallel import no_sync_until_last, spread, whole
+from ehrfm_core.model.report import Report
+from ehrfm_core.model.scorer import Scorer, mean_loss, to_tensors
+from ehrfm_core.model.settings import Execution, Plan, PretrainSettings
+from ehrfm_core.model.sizes import llama_config
+from ehrfm_core.model.state import assemble, weights_of
 from ehrfm_core.ragged import Ragged
 
-Progress = Callable[[int, int, str], None]
+LOG_EVERY = 10  # steps
+PAD_UNIT = 256  # packs come in few lengths: for each new one, kernels of matrix products are made anew
 
 
-@dataclass(frozen=True)
-class PretrainSettings:
-    """What determines the weights. `steps` cuts the size's default number of steps."""
-
-    size: str = "tiny"
-    seed: int = 0
-    max_tokens: int = 1024
-    steps: int | None = None
-    weight_decay: float = 0.1
-    warmup_share: float = 0.05
-    clip_norm: float = 1.0
-    evaluations: int = 12  # times the tuning loss is looked at,
-    steps_between: int = 20  # but not more often than this
-    patience: int = 4  # evaluations without improvement before stopping
+class StoppedError(UserError):
+    """The run was asked to stop; its state is saved."""
 
 
 @dataclass
@@ -44,12 +43,15 @@ class Pretrained:
     """The best model by tuning loss, and how it came about. Losses are nats per token."""
 
     model: LlamaForCausalLM
+    last: LlamaForCausalLM  # after the last step; the same object where that is the best
     parameters: int
     steps: int
     best_step: int
     epochs: float
-    tuning_loss: float | None
-    curve: list[dict[str, float]] = field(default_factory=list)
+    tuning_loss: float | None  # of `model` in fp32; those of the curve are in the precision of training
+    curve: list[dict[str, float]]
+    precision: str
+    plan: Plan
 
 
 def pretrain(
@@ -57,122 +59,205 @@ def pretrain(
     tuning: Ragged,
     vocabulary: dict[str, int],
     settings: PretrainSettings,
+    execution: Execution | None = None,
     *,
-    device: str = "cpu",
-    progress: Progress | None = None,
+    start: LlamaForCausalLM | None = None,
+    about: dict[str, Any] | None = None,
 ) -> Pretrained:
-    """Train a Llama from a random start on whole timelines (lists of token ids).
+    """Train a Llama on whole timelines (lists of token ids), from a random start or from `start`.
 
-    Timelines longer than `max_tokens` are cut into pieces; every piece is a sequence of its own. The
-    learning rate warms up, then falls as a cosine to a tenth. Without tuning timelines there is no early
-    stopping and the last weights count.
+    Timelines longer than `max_tokens` are cut into pieces; every piece is a sequence of its own. Without
+    tuning timelines there is no early stopping and the last weights count. `about` goes into run.json.
 
-    Raises UserError where there is nothing to train on or the loss is not a number.
+    Raises UserError where there is nothing to train on, the loss is not a number or a state cannot be
+    written, and StoppedError where the run was asked to stop.
     """
-    size = SIZES[settings.size]
-    torch.manual_seed(settings.seed)
-    generator = np.random.default_rng(settings.seed)
-    model = LlamaForCausalLM(llama_config(size, vocabulary=vocabulary, max_tokens=settings.max_tokens))
-    model.to(device)  # type: ignore[arg-type]
-    pieces = segments(train, max_tokens=settings.max_tokens)
-    held_out = segments(tuning, max_tokens=settings.max_tokens)
-    if not len(pieces):
-        raise UserError("The training split holds no timeline of two tokens or more: nothing to train on.")
-    per_epoch = len(list(_epoch(pieces, size.batch_tokens, np.random.default_rng(0))))
-    total = settings.steps or min(size.max_steps, size.max_epochs * per_epoch)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
-    )
-    warmup = max(1, int(total * settings.warmup_share))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warmup, total))
-    every = max(settings.steps_between, total // settings.evaluations)
-    result = Pretrained(model, sum(p.numel() for p in model.parameters()), 0, 0, 0.0, None)
-    best: dict[str, Any] = {}
-    worse, train_loss = 0, 0.0
-    step = 0
-    while step < total and worse < settings.patience:
-        for group in _epoch(pieces, size.batch_tokens, generator):
-            batch = torch.from_numpy(pad_right(pieces, group, fill=vocabulary["PAD"])).to(device)
-            lengths = torch.from_numpy(pieces.lengths[group]).to(device)
-            summed, count = next_token_loss(model, batch, lengths)
-            loss = summed / count
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            optimizer.step()
-            schedule.step()
-            step += 1
-            train_loss = loss.item()
-            if not math.isfinite(train_loss):
-                raise UserError(f"The loss is not a number at step {step}: lower the learning rate.")
-            if progress:
-                progress(step, total, f"loss {train_loss:.3f}")
-            if step % every == 0 or step == total:
-                point = {"step": float(step), "train_loss": train_loss}
-                if len(held_out):
-                    point["tuning_loss"] = evaluate_loss(model, held_out, vocabulary, device=device)
-                    if result.tuning_loss is None or point["tuning_loss"] < result.tuning_loss:
-                        result.tuning_loss, result.best_step, worse = point["tuning_loss"], step, 0
-                        best = {name: value.clone() for name, value in model.state_dict().items()}
-                    else:
-                        worse += 1
-                result.curve.append(point)
-                if worse >= settings.patience:
-                    break
-            if step == total:
-                break
-    if best:
-        model.load_state_dict(best)
-    result.steps, result.epochs = step, step / per_epoch
-    result.best_step = result.best_step or step
-    model.eval()
-    return result
+    return _Run(train, tuning, vocabulary, settings, execution or Execution(), start).go(about or {})
 
 
-def next_token_loss(
-    model: LlamaForCausalLM, batch: torch.Tensor, lengths: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed negative log likelihood (nats) of tokens 1 … length − 1 of each row, and their number.
+class _Run:
+    def __init__(
+        self,
+        train: Ragged,
+        tuning: Ragged,
+        vocabulary: dict[str, int],
+        settings: PretrainSettings,
+        execution: Execution,
+        start: LlamaForCausalLM | None,
+    ) -> None:
+        self.settings, self.execution, self.group = settings, execution, execution.group
+        self.pad = vocabulary["PAD"]
+        self.pieces = Pieces.of(train, max_tokens=settings.max_tokens)
+        if not len(self.pieces):
+            raise UserError(
+                "The training split holds no timeline of two tokens or more: nothing to train on."
+            )
+        held_out = Pieces.of(tuning, max_tokens=settings.max_tokens)
+        self.held_out = some(held_out, at_most=settings.tuning_tokens, seed=settings.seed)
+        self.plan = Plan.of(settings, n_tokens=self.pieces.n_tokens)
+        torch.manual_seed(settings.seed)
+        config = llama_config(self.plan.size, vocabulary=vocabulary, max_tokens=settings.max_tokens)
+        self.model = start or LlamaForCausalLM(config)
+        self.config: LlamaConfig = self.model.config
+        self.parameters = sum(p.numel() for p in self.model.parameters())
+        self.model.to(execution.device).train()  # type: ignore[arg-type]
+        scorer = Scorer(self.model, bf16=execution.bf16)
+        self.scorer: nn.Module = spread(scorer, self.group, shard=execution.shard)
+        if execution.compiled:
+            self.scorer = torch.compile(self.scorer)  # type: ignore[assignment]
+        self.optimizer = optimizer_of(self.model, self.plan.learning_rate, settings)
+        self.keeper = Keeper(execution)
 
-    `batch` is B × T, padded on the right; `lengths` has B entries. Padding is never scored.
-    """
-    logits = model(input_ids=batch).logits[:, :-1]
-    targets = batch[:, 1:]
-    real = torch.arange(1, batch.shape[1], device=batch.device) < lengths[:, None]
-    targets = torch.where(real, targets, -100)
-    summed = functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=-100, reduction="sum"
-    )
-    return summed, real.sum()
+    def go(self, about: dict[str, Any]) -> Pretrained:
+        self.counted = self.keeper.resume(self.model, self.optimizer)
+        self.feed = Feed(
+            self.pieces,
+            pack_tokens=self.plan.pack_tokens,
+            packs_per_step=self.plan.packs_per_step,
+            seed=self.settings.seed,
+            epoch=self.counted.epoch,
+            pack=self.counted.pack,
+        )
+        self.report = Report(self.settings, self.execution, self.plan, self.config, self.pieces)
+        self.report.begin(self.counted, self.parameters, self.held_out.n_tokens, about)
+        try:
+            self._steps()
+            done = self._finished()
+            self.report.end(self.counted, "finished", self._reason(), done.tuning_loss)
+        except BaseException as error:
+            with suppress(UserError):  # a full disk may have been why
+                self.report.end(self.counted, "stopped", str(error) or "Interrupted.", self.counted.best_loss)
+            raise
+        return done
+
+    def _steps(self) -> None:
+        counted, plan, execution = self.counted, self.plan, self.execution
+        summed, scored, tokens = self._zero(), 0, 0
+        began = time.monotonic()
+        while counted.step < plan.total_steps and counted.worse < self.settings.patience:
+            rate = plan.rate(counted.step, self.settings)
+            loss, n_scored, n_tokens, norm = self._step(rate)
+            summed, scored, tokens = summed + loss, scored + n_scored, tokens + n_tokens
+            counted.step, counted.tokens = counted.step + 1, counted.tokens + n_tokens
+            counted.epoch, counted.pack = self.feed.epoch, self.feed.pack
+            look = counted.step % plan.evaluate_every == 0 or counted.step == plan.total_steps
+            tell = look or counted.step % LOG_EVERY == 0
+            stop = (tell or self.group.world == 1) and self.group.any(execution.stop(), execution.device)
+            if tell or stop or not execution.cuda:  # on a GPU asking means waiting for it
+                self._check(float(whole(norm)))
+            if not (tell or stop):
+                continue
+            mean = self.group.sum(summed).item() / scored
+            seconds = time.monotonic() - began
+            line = self.report.line(counted, mean, rate, float(whole(norm)), tokens / seconds)
+            if look:
+                self._look(line)
+            counted.seconds += time.monotonic() - began
+            self.report.tell(counted, line)
+            self.keeper.save(self.model, self.optimizer, counted, always=look or stop)
+            if stop and counted.step < plan.total_steps:
+                raise StoppedError(
+                    f"Stopped at step {counted.step:,} of {plan.total_steps:,}; its state is saved: run the "
+                    "same command again to go on."
+                )
+            summed, scored, tokens, began = self._zero(), 0, 0, time.monotonic()
+
+    def _step(self, rate: float) -> tuple[torch.Tensor, int, int, torch.Tensor]:
+        """One optimizer step: nats summed by this process, tokens scored and read by all, gradient norm."""
+        packs = self.feed.next_step()
+        n_tokens = sum(int(self.pieces.lengths[pack].sum()) for pack in packs)
+        scored = n_tokens - sum(len(pack) for pack in packs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        summed, mine = self._zero(), share(packs, self.group)
+        for place, (indices, weight) in enumerate(mine):
+            tensors = self._tensors(self.pieces, indices)
+            with no_sync_until_last(self.scorer, last=place == len(mine) - 1):
+                loss = self.scorer(*tensors)
+                (loss * (weight * self.group.world / scored)).backward()
+            summed += loss.detach() * weight
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        return summed, scored, n_tokens, norm
+
+    def _tensors(self, pieces: Pieces, indices: np.ndarray) -> tuple[torch.Tensor, ...]:
+        fixed = self.execution.compiled
+        unit = self.plan.pack_tokens if fixed else PAD_UNIT
+        pad_to = -(-int(pieces.lengths[indices].sum()) // unit) * unit
+        pack = make_pack(pieces, indices, pad=self.pad, pad_to=pad_to)
+        return to_tensors(pack, self.execution.device, fixed=fixed)
+
+    def _look(self, line: dict[str, Any]) -> None:
+        """Look at the tuning split; keep the weights if they are the best so far."""
+        counted = self.counted
+        point = {"step": float(counted.step), "train_loss": line["loss"]}
+        if len(self.held_out):
+            loss = self._tuning_loss()
+            self._check(loss)
+            line["tuning_loss"] = point["tuning_loss"] = loss
+            if counted.best_loss is None or loss < counted.best_loss:
+                counted.best_loss, counted.best_step, counted.worse = loss, counted.step, 0
+                self.keeper.keep_best(self.model, counted)
+            else:
+                counted.worse += 1
+        counted.curve.append(point)
+
+    @torch.no_grad()
+    def _tuning_loss(self) -> float:
+        packs = in_order(self.held_out, pack_tokens=self.plan.pack_tokens)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.execution.device)
+        self.scorer.eval()
+        for indices, weight in share(packs, self.group):
+            sums[0] += self.scorer(*self._tensors(self.held_out, indices)) * weight
+            sums[1] += float(self.held_out.lengths[indices].sum() - len(indices)) * weight
+        self.scorer.train()
+        nats, count = self.group.sum(sums).tolist()
+        return nats / count
+
+    def _check(self, figure: float) -> None:
+        if math.isfinite(figure):
+            return
+        saved = self.keeper.saved_step
+        kept = f"the state of step {saved:,} is kept" if saved else "no state had been saved yet"
+        raise UserError(
+            f"The loss is not a number at step {self.counted.step:,} ({kept}): train with a lower "
+            f"--learning-rate than {self.plan.learning_rate:g}, or with --precision fp32."
+        )
+
+    def _reason(self) -> str | None:
+        if self.counted.step >= self.plan.total_steps:
+            return None
+        return f"Stopped early: nothing better in {self.counted.worse} looks at the tuning split."
+
+    def _finished(self) -> Pretrained:
+        counted = self.counted
+        last = assemble(self.config, weights_of(self.model), self.execution.device)
+        best = self.keeper.best(counted)
+        model = assemble(self.config, best, self.execution.device) if best else last
+        loss = mean_loss(model, self.held_out, device=self.execution.device) if len(self.held_out) else None
+        return Pretrained(
+            model,
+            last,
+            self.parameters,
+            counted.step,
+            counted.best_step or counted.step,
+            counted.tokens / self.pieces.n_tokens,
+            loss,
+            counted.curve,
+            self.execution.words,
+            self.plan,
+        )
+
+    def _zero(self) -> torch.Tensor:
+        return torch.zeros((), dtype=torch.float64, device=self.execution.device)
 
 
-@torch.no_grad()
-def evaluate_loss(
-    model: LlamaForCausalLM,
-    timelines: Ragged,
-    vocabulary: dict[str, int],
-    *,
-    device: str = "cpu",
-    batch_tokens: int = 16_384,
-) -> float:
-    """Mean loss in nats per predicted token over whole lists, each at most the model's length."""
-    model.eval()
-    summed, count = 0.0, 0
-    for group in groups_by_length(timelines.lengths, batch_tokens=batch_tokens):
-        batch = torch.from_numpy(pad_right(timelines, group, fill=vocabulary["PAD"])).to(device)
-        part, number = next_token_loss(model, batch, torch.from_numpy(timelines.lengths[group]).to(device))
-        summed += part.item()
-        count += int(number.item())
-    model.train()
-    return summed / count
-
-
-def _epoch(pieces: Ragged, batch_tokens: int, generator: np.random.Generator) -> Any:
-    return shuffled_epoch(pieces.lengths, batch_tokens=batch_tokens, generator=generator)
-
-
-def _rate(step: int, warmup: int, total: int) -> float:
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - warmup)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
+def optimizer_of(model: nn.Module, learning_rate: float, settings: PretrainSettings) -> torch.optim.AdamW:
+    """AdamW, fused; matrices decay, norms do not."""
+    parameters: Sequence[nn.Parameter] = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), fused=True)

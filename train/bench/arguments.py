@@ -19,6 +19,16 @@ runs find it in the file cache; there is no other warm-up.
 cocoa-tokenizer needs an environment of its own: {HOW_TO_INSTALL}
 """
 
+TRAINING_STORY = """\
+Train one architecture on the same timelines, each as a fresh process and in turns: our loop and, where they
+are at hand, `cotorra train` and transformers' Trainer. Rates are real tokens a second, medians with their
+range, steps alone (starting up is not counted). With --ladder or on a GPU, our loop step by step instead:
+precision, packing, attention kernel, compiling, fused loss, tokens a pass; predicted against measured.
+
+cotorra needs an environment of its own:
+python -m venv cotorra && cotorra/bin/pip install torch==2.13.0 cotorra
+"""
+
 
 def add_tokenizer_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `python -m train bench tokenizer`."""
@@ -65,4 +75,34 @@ def add_synthesis_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--folder", type=Path, metavar="DIR", help="where to write for the time being (the system's own)"
     )
+    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def add_training_bench_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench training`."""
+    command.description = TRAINING_STORY
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument(
+        "study", type=Path, nargs="?", metavar="STUDY", help="a tokenized study (the bundled one)"
+    )
+    command.add_argument("--size", default="small", help="architecture (small: 7 M parameters)")
+    command.add_argument("--cotorra", metavar="FILE", help="the program, such as cotorra/bin/cotorra")
+    command.add_argument(
+        "--trainer",
+        metavar="PYTHON",
+        help="a Python with torch, transformers and accelerate, to run transformers' Trainer with",
+    )
+    command.add_argument("--steps", type=positive_number, default=40, metavar="N", help="steps a run (40)")
+    command.add_argument("--repeats", type=positive_number, default=3, metavar="N", help="runs of each (3)")
+    command.add_argument("--batch-tokens", type=positive_number, metavar="N", help="a step (by size)")
+    command.add_argument("--precision", choices=["bf16", "fp32"], help="ours and the Trainer's")
+    command.add_argument(
+        "--ladder", action="store_true", help="what each measure brings, one after another (always with cuda)"
+    )
+    command.add_argument("--device", choices=["cpu", "cuda"], help="(cpu)")
+    command.add_argument(
+        "--no-compile", action="store_false", dest="compile", help="leave out the rungs that compile"
+    )
+    command.add_argument("--longest", type=positive_number, metavar="N", help="longest sequence (1024)")
+    command.add_argument("--full", action="store_true", help="with the ladder: every sequence is that long")
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")

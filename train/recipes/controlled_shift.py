@@ -20,11 +20,11 @@ from ehrfm_core.study.files import write_json
 from ehrfm_core.study.layout import SITE_NAME
 from ehrfm_core.synthesis.hospital import SITES, shift_parts
 from train.__main__ import main as train
-from train.arguments import SIZES
 from train.numbers import positive_number, seed_number
 from train.progress import bar_if_long, say
 from train.recipes.shift_report import make_report
 from train.recipes.shift_tables import markdown
+from train.training_options import SIZES
 
 SHIFTS = ("none", "institution", "time", "all")
 STAYS = 10_000

@@ -1,0 +1,52 @@
+"""Training runs where only torch, transformers, numpy and safetensors are installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BARE = """
+import sys
+
+ABSENT = ("polars", "pyarrow", "sklearn", "scipy", "umap", "streamlit", "plotly", "numba", "clifpy",
+          "statsmodels", "pandas", "tensorboardX")
+sys.modules.update(dict.fromkeys(ABSENT))  # None: as if it were not installed
+"""
+TRAIN = """
+import numpy as np
+from pathlib import Path
+from ehrfm_core.model.pretrain import pretrain
+from ehrfm_core.model.settings import Execution, PretrainSettings
+from ehrfm_core.ragged import Ragged
+lists = Ragged.from_lengths(np.arange(400) % 7, np.full(40, 10))
+words = {"PAD": 0, "TL_START": 1, "TL_END": 2, "a": 3, "b": 4, "c": 5, "d": 6}
+settings = PretrainSettings(steps=2, max_tokens=16, pack_tokens=64, batch_tokens=128)
+run = pretrain(lists, lists, words, settings, Execution(folder=Path(sys.argv[1])))
+assert (Path(sys.argv[1]) / "run.json").is_file()
+print("loss", run.tuning_loss)
+"""
+BENCH = """
+from train.__main__ import main
+sys.exit(main(["bench", "training", "--ladder", "--size", "tiny", "--steps", "1", "--longest", "64",
+               "--batch-tokens", "128", "--no-compile"]))
+"""
+
+
+@pytest.mark.parametrize("program", [TRAIN, BENCH], ids=["training", "benchmark"])
+def test_it_needs_nothing_else(program: str, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", BARE + program, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "loss" in done.stdout or "packed" in done.stdout
