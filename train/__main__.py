@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import io
-import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehrfm_core.errors import UserError
 from train.arguments import N_BOOTSTRAP, parser
+from train.devices import INTERRUPTED, device_of, processes, quiet_transformers
 from train.progress import peak_memory_gb, say
 
 if TYPE_CHECKING:
     from ehrfm_core.model.settings import Execution
-    from ehrfm_core.study.manifest import Manifest
+    from ehrfm_core.study.manifest import Manifest, Stage
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,10 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
                 from train.bench.tokenizer import run as bench
 
             return bench(options)
-        elif options.command == "pretrain" and options.distributed is not None and not _launched():
-            from train.launch import launch
-
-            return launch(options)
+        elif options.command == "pretrain":
+            return _pretrain_alone(options)
         elif options.command == "tokenize" and (options.explain or options.stay or options.meds_out):
             _look(options)
         else:
@@ -58,9 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Interrupted; run the same command again to go on.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "Interrupted; run the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read the output, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -116,55 +111,28 @@ def _look(options: argparse.Namespace) -> None:
 def _study(options: argparse.Namespace) -> None:
     from ehrfm_core.study.layout import MANIFEST
     from ehrfm_core.study.manifest import Manifest, read_manifest
-    from ehrfm_core.study.writer import create_or_open
 
     folder: Path = options.study
     ran = False
+    known = (folder / MANIFEST).is_file() or options.command not in ("study", "tokenize")
+    manifest = read_manifest(folder) if known else Manifest("", [])
+    before = dict(manifest.stages)  # what is stale goes, what it was made with stays
     if options.command in ("study", "tokenize"):
-        sites = _sites(options.site)
-        source = options.source or next(iter(sites))
-        if source not in sites:
-            raise UserError(f"--source {source} is none of the sites {', '.join(sites)}.")
-        from ehrfm_core.clif.tables import open_directory
-        from ehrfm_core.sources.meds import is_meds, open_meds
-        from ehrfm_core.synthesis.mark import is_synthetic
-        from train.continued import find_start, scheme_of
-        from train.token_options import token_settings
-        from train.tokenize import tokenize
-
-        before = read_manifest(folder) if (folder / MANIFEST).is_file() else Manifest(source, list(sites))
-        start = find_start(folder, before, options)
-        token_choice, event_map = (
-            scheme_of(start, before, options) if start else token_settings(before, options)
-        )
-        opened = {  # before anything is written
-            name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map)
-            for name, path in sites.items()
-        }
-        synthetic = options.synthetic or any(is_synthetic(path) for path in sites.values())
-        manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=synthetic)
-        ran |= tokenize(folder, manifest, opened, token_choice, event_map, start)
-    else:
-        manifest = read_manifest(folder)
-    if options.command in ("study", "pretrain"):
-        _quiet_transformers()
-        from train.pretrain import pretrain
-        from train.training_options import training_settings
-
-        settings = training_settings(manifest, options)
-        with _processes(options) as execution:
-            ran |= pretrain(folder, manifest, settings, execution, start_from=options.start_from)
+        manifest, ran = _tokenize(options, manifest if known else None)
+    if options.command == "study":
+        with processes(options) as execution:
+            ran |= _pretrain(options, manifest, before, execution)
     if options.command in ("study", "embed"):
-        _quiet_transformers()
+        quiet_transformers()
         from train.embed import embed
 
-        seed = _remembered(manifest, "embed", "seed", options.seed, 0)
-        ran |= embed(folder, manifest, seed=seed, device=_device(options.device))
+        seed = _remembered(before, "embed", "seed", options.seed, 0)
+        ran |= embed(folder, manifest, seed=seed, device=device_of(options.device))
     if options.command in ("study", "evaluate"):
         from train.evaluate import evaluate
 
-        seed = _remembered(manifest, "evaluate", "seed", options.seed, 0)
-        n_bootstrap = _remembered(manifest, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
+        seed = _remembered(before, "evaluate", "seed", options.seed, 0)
+        n_bootstrap = _remembered(before, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
         ran |= evaluate(folder, manifest, seed=seed, n_bootstrap=n_bootstrap)
     if options.command == "study":
         if ran:
@@ -172,6 +140,59 @@ def _study(options: argparse.Namespace) -> None:
         else:
             say(f"Study {folder} is complete and up to date: nothing was run.")
         say(f"Open it: streamlit run dashboard/app.py -- --studies {folder.parent}")
+
+
+def _tokenize(options: argparse.Namespace, known: Manifest | None) -> tuple[Manifest, bool]:
+    from ehrfm_core.clif.tables import open_directory
+    from ehrfm_core.sources.meds import is_meds, open_meds
+    from ehrfm_core.study.manifest import Manifest
+    from ehrfm_core.study.writer import create_or_open
+    from ehrfm_core.synthesis.mark import is_synthetic
+    from train.continued import find_start, scheme_of
+    from train.token_options import token_settings
+    from train.tokenize import tokenize
+
+    folder: Path = options.study
+    sites = _sites(options.site)
+    source = options.source or next(iter(sites))
+    if source not in sites:
+        raise UserError(f"--source {source} is none of the sites {', '.join(sites)}.")
+    before = known or Manifest(source, list(sites))
+    start = find_start(folder, before, options)
+    settings, event_map = scheme_of(start, before, options) if start else token_settings(before, options)
+    opened = {  # before anything is written
+        name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map)
+        for name, path in sites.items()
+    }
+    synthetic = options.synthetic or any(is_synthetic(path) for path in sites.values())
+    manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=synthetic)
+    return manifest, tokenize(folder, manifest, opened, settings, event_map, start)
+
+
+def _pretrain_alone(options: argparse.Namespace) -> int:
+    from ehrfm_core.model.parallel import launched
+    from ehrfm_core.study.manifest import read_manifest
+
+    if options.distributed is not None and not launched():
+        from train.launch import launch
+
+        return launch(options)
+    with processes(options) as execution:
+        manifest = read_manifest(options.study)
+        _pretrain(options, manifest, manifest.stages, execution)
+    return 0
+
+
+def _pretrain(
+    options: argparse.Namespace, manifest: Manifest, before: Mapping[str, Stage], execution: Execution
+) -> bool:
+    from train.from_checkpoint import find_checkpoint
+    from train.pretrain import pretrain
+    from train.training_options import training_settings
+
+    checkpoint = find_checkpoint(manifest, options.start_from)
+    settings = training_settings(manifest, options, before.get("pretrain"), checkpoint)
+    return pretrain(options.study, manifest, settings, execution, checkpoint)
 
 
 def _sites(values: list[str] | None) -> dict[str, Path]:
@@ -195,61 +216,12 @@ def _sites(values: list[str] | None) -> dict[str, Path]:
     return sites
 
 
-def _remembered(manifest: Manifest, stage: str, key: str, given: Any, default: Any) -> Any:
+def _remembered(before: Mapping[str, Stage], stage: str, key: str, given: Any, default: Any) -> Any:
     """What was given, else what the study was made with, else the default."""
     if given is not None:
         return given
-    done = manifest.stages.get(stage)
+    done = before.get(stage)
     return done.settings.get(key, default) if done else default
-
-
-@contextmanager
-def _processes(options: argparse.Namespace) -> Iterator[Execution]:
-    """How training is carried out, in this process or as one of those that torchrun started."""
-    from ehrfm_core.model.parallel import joined
-    from ehrfm_core.model.settings import Execution
-
-    execution = Execution(
-        device=_device(options.device),
-        precision=options.precision,
-        compile=options.compile,
-        save_steps=options.save_every,
-        shard=getattr(options, "shard", False),
-    )
-    if getattr(options, "distributed", None) is None:
-        if execution.shard:
-            raise UserError("--shard: there is one process only; give --distributed as well.")
-        yield execution
-        return
-    with joined(execution.device) as group:
-        if group.first:
-            yield replace(execution, group=group)
-        else:
-            with redirect_stdout(io.StringIO()):  # one process speaks for all
-                yield replace(execution, group=group)
-
-
-def _launched() -> bool:
-    from ehrfm_core.model.parallel import launched
-
-    return launched()
-
-
-def _device(wanted: str | None) -> str:
-    import torch
-
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise UserError("--device cuda: this machine has no GPU that torch can use; leave --device out.")
-    return wanted or ("cuda" if available else "cpu")
-
-
-def _quiet_transformers() -> None:
-    """No download, no chatter: the model is made here."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

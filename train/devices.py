@@ -43,6 +43,7 @@ def quiet_transformers() -> None:
 @contextmanager
 def processes(options: argparse.Namespace) -> Iterator[Execution]:
     """How training is carried out, in this process or as one of those that torchrun started."""
+    quiet_transformers()  # before it is imported
     import torch
 
     from ehrfm_core.model.parallel import joined, launched
@@ -72,8 +73,8 @@ def processes(options: argparse.Namespace) -> Iterator[Execution]:
     except torch.OutOfMemoryError as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise UserError(
-            f"The device has not enough memory ({reason}): give fewer --pack-tokens, or spread the model over "
-            "several GPUs with --distributed --shard."
+            f"The device has too little memory ({reason}): give fewer --pack-tokens, or spread the model "
+            "over several GPUs with --distributed --shard."
         ) from None
 
 
@@ -118,7 +119,7 @@ def told_to_stop(group: Group) -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether Ctrl-C or SIGTERM came; the second one ends at once.
 
     Processes that torchrun started stop as well where it has gone, so that nobody trains on unseen. Raises
-    KeyboardInterrupt, with a sentence, where the block was stopped, and after it where it was too late for that.
+    KeyboardInterrupt, with a sentence, where training was stopped, or after the block if it came too late.
     """
     from ehrfm_core.model.pretrain import StoppedError
 

@@ -54,8 +54,8 @@ def find_checkpoint(manifest: Manifest, start_from: Path | None) -> Checkpoint |
         file = start_from / path
         if not file.is_file() or sha256(file) != made[key]:
             raise UserError(
-                f"--from {start_from}: {other} of study {made['name']} when this study was tokenized from it; "
-                "name that one, or tokenize again with this --from."
+                f"--from {start_from}: {other} of study {made['name']} when this study was tokenized from "
+                "it; name that one, or tokenize again with this --from."
             )
     size = trained.settings.get("size", "tiny")
     return Checkpoint(made["name"], made["model_sha256"], made["synthetic"], start_from, size)

@@ -9,6 +9,7 @@ import uuid
 from argparse import Namespace
 
 from ehrfm_core.errors import UserError
+from ehrfm_core.study.manifest import read_manifest
 from train.devices import INTERRUPTED
 from train.training_options import command_line
 
@@ -25,6 +26,7 @@ def launch(options: Namespace) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    read_manifest(options.study)  # what is no study is told before anything is started
     gpus = 0 if options.device == "cpu" else torch.cuda.device_count()
     processes = options.distributed or gpus or WITHOUT_GPU
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # a child says itself what went wrong
@@ -52,7 +54,7 @@ def launch(options: Namespace) -> int:
             return said[0]
         rank, status = next(iter(statuses.items()))
         raise UserError(
-            f"Process {rank} of {processes} was killed by signal {-status} (was there memory left?); the last "
-            "state saved is kept: run the same command again to go on."
+            f"Process {rank} of {processes} was killed by signal {-status} (was there memory left?); the "
+            "last state saved is kept: run the same command again to go on."
         ) from None
     return 0

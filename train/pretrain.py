@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import LlamaForCausalLM
 
 from ehrfm_core import __version__
 from ehrfm_core.errors import UserError
@@ -21,24 +21,25 @@ from ehrfm_core.model.entropy import simple_losses
 from ehrfm_core.model.feed import some
 from ehrfm_core.model.keeper import forget
 from ehrfm_core.model.packing import Pieces
-from ehrfm_core.model.pretrain import Pretrained, StoppedError
+from ehrfm_core.model.pretrain import Pretrained
 from ehrfm_core.model.pretrain import pretrain as fit
 from ehrfm_core.model.settings import Execution, PretrainSettings
 from ehrfm_core.model.word_tokenizer import tokenizer_files
 from ehrfm_core.ragged import Ragged
-from ehrfm_core.study.files import fingerprint, read_json, sha256
-from ehrfm_core.study.layout import MODEL, TOKENIZER
-from ehrfm_core.study.manifest import Manifest, read_manifest
+from ehrfm_core.study.files import fingerprint, read_json
+from ehrfm_core.study.layout import CARD, MODEL, TOKENIZER, TRAINING
+from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.token_arrays import read_token_arrays, write_token_arrays
 from ehrfm_core.study.writer import StageResult, inputs_of, is_current
 from train.card import card_of
+from train.devices import told_to_stop
+from train.from_checkpoint import Checkpoint
 from train.gate import check_information
 from train.progress import progress_bar
 from train.stages import run_stage
 
-TRAINING = "training"
-CARD = "README.md"  # dated, so no part of what must be the same for the same seed
+ARRAYS = f"{TRAINING}/arrays"
 
 
 def pretrain(
@@ -46,33 +47,33 @@ def pretrain(
     manifest: Manifest,
     settings: PretrainSettings,
     execution: Execution,
-    *,
-    start_from: Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> bool:
     """Run the stage: whole stays of the source's training split, stopped on its tuning split.
 
-    In a group of processes each calls this; the first one writes.
+    In a group of processes each calls this; the first one writes. Raises KeyboardInterrupt, with a sentence,
+    where it was told to stop.
     """
-    first, settings = _first_study(folder, start_from, manifest, settings)
     stored: dict[str, Any] = asdict(settings) | {"version": __version__}
-    if first is not None:
-        stored["from"] = first
+    if checkpoint:
+        stored["from"] = checkpoint.recorded
     inputs = inputs_of(folder, manifest, "pretrain")
+    current = partial(is_current, folder, manifest, "pretrain", stored, inputs)
+    if checkpoint and checkpoint.folder is None and not current():
+        raise UserError(
+            f"The model of {folder} begins as the checkpoint of study {checkpoint.name}, which is needed to "
+            "train it: give --from with the folder of that study."
+        )
     execution = replace(execution, folder=folder / TRAINING, identity=fingerprint([stored, inputs]))
-
-    def work() -> StageResult:
-        with _told_to_stop() as stop, progress_bar("pretrain", " steps") as bar:
-            shown = bar if execution.group.first else None
-            return _work(
-                folder, manifest, settings, replace(execution, stop=stop, progress=shown), start_from
-            )
-
-    if not execution.group.first:
-        if not is_current(folder, manifest, "pretrain", stored, inputs):
-            work()
-        return True
-    ran = run_stage(folder, manifest, "pretrain", settings=stored, inputs=inputs, work=work)
-    forget(folder / TRAINING)  # not before the stage is on record
+    with told_to_stop(execution.group) as stop:
+        work = partial(_work, folder, manifest, settings, replace(execution, stop=stop), checkpoint)
+        if not execution.group.first:
+            if not current():
+                work()
+            return True
+        ran = run_stage(folder, manifest, "pretrain", settings=stored, inputs=inputs, work=work)
+        _tidy(folder)
+        forget(folder / TRAINING)  # not before the stage is on record
     return ran
 
 
@@ -81,27 +82,29 @@ def _work(
     manifest: Manifest,
     settings: PretrainSettings,
     execution: Execution,
-    start_from: Path | None,
+    checkpoint: Checkpoint | None,
 ) -> StageResult:
-    study, arrays = open_study(folder), folder / TRAINING / "arrays"
+    study, group = open_study(folder), execution.group
     vocabulary: dict[str, int] = study.tokenizer()["vocabulary"]
-    if execution.group.first:
-        write_token_arrays(study, manifest.source, ("train", "tuning"), arrays)
-    execution.group.wait()
-    train, tuning = (read_token_arrays(arrays, split) for split in ("train", "tuning"))
-    simple = _simple_losses(train, tuning, settings, len(vocabulary))
+    if group.first:
+        _tidy(folder)
+        write_token_arrays(study, manifest.source, ("train", "tuning"), folder / ARRAYS)
+    group.wait()
+    train, tuning = (read_token_arrays(folder / ARRAYS, split) for split in ("train", "tuning"))
+    simple = _simple_losses(train, tuning, settings, len(vocabulary)) if group.first else {}
     about = {
         "train_stays": len(train),
         "tuning_stays": len(tuning),
-        "starts_from": start_from.resolve().name if start_from else None,
+        "starts_from": checkpoint.name if checkpoint else None,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **simple,
     }
-    start = None
-    if start_from is not None:
-        start = grown(load(start_from / MODEL, device="cpu"), vocabulary_size=len(vocabulary))
-    trained = fit(train, tuning, vocabulary, settings, execution, start=start, about=about)
-    if not execution.group.first:
+    start = _grown(checkpoint, vocabulary) if checkpoint else None
+    with progress_bar("pretrain", " steps") if group.first else nullcontext() as bar:
+        told = replace(execution, progress=bar)
+        trained = fit(train, tuning, vocabulary, settings, told, start=start, about=about)
+    group.wait()  # what the others have read, the first one may remove
+    if not group.first:
         return StageResult()
     result = StageResult()
     if len(tuning):
@@ -110,46 +113,26 @@ def _work(
         result.summary["information_difference"] = difference
     result.summary |= _summary(trained, train, execution.device, simple)
     result.notes += _notes(trained, simple)
-    _write(study, trained, settings, about, result)
-    files = [path for path in sorted((folder / MODEL).iterdir()) if path.name != CARD]
-    result.files += [f"{MODEL}/{path.name}" for path in files]
-    for path in sorted(arrays.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    arrays.rmdir()
+    _write(study, trained, settings, about, checkpoint, result)
+    files = [f"{MODEL}/{path.name}" for path in sorted((folder / MODEL).iterdir())]
+    result.files += [path for path in files if path != CARD]
     return result
 
 
-def _first_study(
-    folder: Path, start_from: Path | None, manifest: Manifest, settings: PretrainSettings
-) -> tuple[dict[str, Any] | None, PretrainSettings]:
-    """What is recorded of the study gone on from (None: a random start), and settings with its size.
+def _tidy(folder: Path) -> None:
+    """Remove what a run that was killed has left, but for the state that it can go on from."""
+    halves = [path for place in (folder, folder / TRAINING) for path in place.glob(".*.partial")]
+    for left in (folder / ARRAYS, *halves):
+        if left.is_dir():
+            shutil.rmtree(left)
 
-    Without --from it is what the stage recorded when it ran, so that a finished stage stays finished.
-    """
-    done = manifest.stages.get("pretrain")
-    remembered = done.settings.get("from") if done else None
-    if start_from is None:
-        tokenized = manifest.stages.get("tokenize")
-        made = tokenized.settings.get("from") if tokenized else None
-        if remembered is None and made and done is None:
-            raise UserError(
-                f"The tokens of {folder} are those of study {made['name']}: give --from with its folder "
-                "to go on from its checkpoint."
-            )
-        return remembered, settings
-    first = read_manifest(start_from)
-    if "pretrain" not in first.stages:
-        raise UserError(f"--from {start_from}: its model has not been trained; finish that study first.")
-    theirs = first.stages["pretrain"].settings["size"]
-    before = done.settings["size"] if done else None
-    if settings.size not in (theirs, before, "tiny"):
-        raise UserError(
-            f"--size {settings.size}: the checkpoint of {start_from} is {theirs}; leave --size out."
-        )
-    here = read_json(folder / TOKENIZER)["vocabulary"]
-    check_vocabularies(read_json(start_from / TOKENIZER)["vocabulary"], here, name=str(start_from))
-    weights = sha256(start_from / MODEL / "model.safetensors")
-    return {"name": start_from.resolve().name, "model_sha256": weights}, replace(settings, size=theirs)
+
+def _grown(checkpoint: Checkpoint, vocabulary: dict[str, int]) -> LlamaForCausalLM:
+    """The checkpoint's model with a row for every token of the vocabulary."""
+    assert checkpoint.folder is not None, "or the stage would not run"
+    theirs = read_json(checkpoint.folder / TOKENIZER)["vocabulary"]
+    check_vocabularies(theirs, vocabulary, name=str(checkpoint.folder))
+    return grown(load(checkpoint.folder / MODEL, device="cpu"), vocabulary_size=len(vocabulary))
 
 
 def _simple_losses(
@@ -199,33 +182,16 @@ def _notes(trained: Pretrained, simple: dict[str, float | None]) -> list[str]:
 
 
 def _write(
-    study: Study, trained: Pretrained, settings: PretrainSettings, about: dict[str, Any], result: StageResult
+    study: Study,
+    trained: Pretrained,
+    settings: PretrainSettings,
+    about: dict[str, Any],
+    checkpoint: Checkpoint | None,
+    result: StageResult,
 ) -> None:
     """The best weights into model/ with tokenizer and card, the last ones into training/last."""
     beside = tokenizer_files(study.tokenizer()["vocabulary"], max_tokens=settings.max_tokens)
     beside["study_tokenizer.json"] = (study.folder / TOKENIZER).read_text(encoding="utf-8")
-    beside[CARD] = card_of(study, settings, about, result)
+    beside[Path(CARD).name] = card_of(study, settings, about, checkpoint, result)
     save(trained.model, study.folder / MODEL, beside)
     save(trained.last, study.folder / TRAINING / "last")
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[Any]:
-    """Yield a function that says whether Ctrl-C or SIGTERM came; the second one ends at once."""
-    asked: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        print("\nStopping after this step …", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    except StoppedError as error:
-        print(str(error), file=sys.stderr)
-        raise KeyboardInterrupt from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ehrfm_core.errors import UserError
 from train.numbers import positive_number, share_number
 
 if TYPE_CHECKING:
     from ehrfm_core.model.settings import PretrainSettings
-    from ehrfm_core.study.manifest import Manifest
+    from ehrfm_core.study.manifest import Manifest, Stage
     from train.from_checkpoint import Checkpoint
 
 SIZES = ("tiny", "small", "medium", "1b")
@@ -130,26 +129,26 @@ def _number(value: str, low: float, *, including: bool, words: str) -> float:
 def training_settings(
     manifest: Manifest,
     options: argparse.Namespace,
-    before: Mapping[str, Any] | None = None,
+    before: Stage | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> PretrainSettings:
     """Settings as given, or as the study was trained; a new size brings its own rate, batch and steps.
 
-    `before` are the settings recorded before the study was tokenized again, where it was. The size is that of
-    the checkpoint gone on from, the longest sequence the tokenizer's longest window.
+    `before` is how it was trained last. The size is that of the checkpoint gone on from, the longest sequence
+    the tokenizer's longest window.
     """
     from ehrfm_core.model.settings import PretrainSettings
 
-    done = manifest.stages.get("pretrain")
-    recorded = before or (done.settings if done else {})
     known = {field.name for field in fields(PretrainSettings)}
+    recorded = before.settings if before else {}
     remembered = {name: value for name, value in recorded.items() if name in known}
     given = {name: value for name in NAMES if (value := getattr(options, name, None)) is not None}
     if checkpoint and checkpoint.size:
-        if given.setdefault("size", checkpoint.size) != checkpoint.size:
+        size = given.setdefault("size", checkpoint.size)
+        if size != checkpoint.size:
             raise UserError(
-                f"--size {given['size']}: the checkpoint of {checkpoint.folder} is {checkpoint.size}; leave "
-                "--size out."
+                f"--size {size}: the checkpoint of {checkpoint.folder} is {checkpoint.size}, and is kept so; "
+                "leave --size out."
             )
     if given.get("size", remembered.get("size")) != remembered.get("size", "tiny"):
         remembered = {name: value for name, value in remembered.items() if name not in BY_SIZE}
@@ -161,8 +160,8 @@ def training_settings(
     longest = (tokenized.settings if tokenized else {}).get("max_tokens", settings.max_tokens)
     if settings.batch_tokens and settings.batch_tokens < longest:
         raise UserError(
-            f"--batch-tokens {settings.batch_tokens}: one sequence may have {longest:,} tokens; give that many "
-            "or more."
+            f"--batch-tokens {settings.batch_tokens}: one sequence may have {longest:,} tokens; give that "
+            "many or more."
         )
     return replace(settings, max_tokens=longest)
 

@@ -24,8 +24,8 @@ try:
 except ImportError:  # before torch 2.10
     pass
 else:  # how the kernel is told to be causal has changed between releases
-    told = "is_causal" in inspect.signature(varlen_attn).parameters
-    _CAUSAL = {"is_causal": True} if told else {"window_size": (-1, 0)}
+    _TAKES = set(inspect.signature(varlen_attn).parameters)
+    _CAUSAL = {"is_causal": True} if "is_causal" in _TAKES else {"window_size": (-1, 0)}
 
 
 def bounds_tensor(bounds: np.ndarray, *, fixed: bool) -> torch.Tensor:
@@ -73,7 +73,8 @@ def _in_one_call(
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
     longest = int(module.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
-    out = varlen_attn(query, key, value, stays, stays, longest, longest, scale=scaling, **_CAUSAL)
+    scale = {"scale": scaling} if "scale" in _TAKES else {}  # the default is the usual one
+    out = varlen_attn(query, key, value, stays, stays, longest, longest, **scale, **_CAUSAL)
     return out.unsqueeze(0)
 
 

@@ -89,8 +89,8 @@ def memory_gb(device: str) -> float:
     return peak_resident * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def _measured(device: str, dtype: torch.dtype, side: int | None = None, seconds: float = 0.3) -> float:
-    side = side or (8192 if device.startswith("cuda") else 1024)
+def _measured(device: str, dtype: torch.dtype, side: int | None = None, seconds: float = 0.5) -> float:
+    side = side or (8192 if device.startswith("cuda") else 2048)
     a = torch.ones(side, side, dtype=dtype, device=device)
     best, begun = 0.0, time.perf_counter()
     while time.perf_counter() - begun < seconds:

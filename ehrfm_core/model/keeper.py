@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ehrfm_core.model.parallel import whole
 from ehrfm_core.model.settings import Execution
 from ehrfm_core.model.state import load_state, read_counted, save_state, weights_of, write_tensors
 
@@ -59,7 +61,7 @@ class Keeper:
         if folder is None:
             return fresh
         found = read_counted(folder / STATE)
-        if found is not None and found["identity"] == fresh.identity:
+        if found is not None and found["identity"] == fresh.identity and found.keys() == asdict(fresh).keys():
             counted = Counted(**found)
             if counted.best_loss is None or self._best_file(counted).is_file():
                 load_state(folder / STATE, model, optimizer, step=counted.step)
@@ -82,7 +84,7 @@ class Keeper:
     def save(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, counted: Counted, *, always: bool
     ) -> None:
-        """Save the state if it is due, or `always`. Every process calls this."""
+        """Save the state if it is due, or `always`, and is worth it. Every process calls this."""
         folder = self._execution.folder
         if folder is None:
             return
@@ -91,7 +93,7 @@ class Keeper:
         else:
             wait = max(self._execution.save_seconds, self._cost / MOST_OF_THE_TIME)
             due = self._group.any(time.monotonic() - self._saved_at > wait, self._execution.device)
-        if not (due or always):
+        if not (due or always) or not finite(model):
             return
         began = time.monotonic()
         save_state(folder / STATE, model, optimizer, asdict(counted), self._group)
@@ -116,6 +118,12 @@ class Keeper:
     def _best_file(self, counted: Counted) -> Path:
         assert self._execution.folder is not None
         return self._execution.folder / f"best-{counted.best_step:08d}.safetensors"
+
+
+def finite(model: nn.Module) -> bool:
+    """Whether every weight is a number; a run that is not cannot be gone on from. Every process asks."""
+    norm = nn.utils.get_total_norm([parameter.detach() for parameter in model.parameters()])
+    return math.isfinite(float(whole(norm)))
 
 
 def forget(folder: Path) -> None:

@@ -104,6 +104,12 @@ def no_sync_until_last(spread_scorer: nn.Module, *, last: bool) -> Any:
     return nullcontext()
 
 
+def shard_again(spread_scorer: nn.Module) -> None:
+    """After passes without a backward pass, which leave some weights whole and unknown to the optimizer."""
+    if hasattr(spread_scorer, "reshard"):
+        spread_scorer.reshard()  # type: ignore[operator]
+
+
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """A sharded tensor as one (every process must ask); any other as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

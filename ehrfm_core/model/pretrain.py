@@ -22,7 +22,7 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.model.feed import Feed, in_order, share, some
 from ehrfm_core.model.keeper import Keeper
 from ehrfm_core.model.packing import Pieces, make_pack
-from ehrfm_core.model.parallel import no_sync_until_last, spread, whole
+from ehrfm_core.model.parallel import no_sync_until_last, shard_again, spread, whole
 from ehrfm_core.model.report import Report
 from ehrfm_core.model.scorer import Scorer, mean_loss, to_tensors
 from ehrfm_core.model.settings import Execution, Plan, PretrainSettings
@@ -99,6 +99,8 @@ class _Run:
         config = llama_config(self.plan.size, vocabulary=vocabulary, max_tokens=settings.max_tokens)
         self.model = start or LlamaForCausalLM(config)
         self.config: LlamaConfig = self.model.config
+        longest = max(self.config.max_position_embeddings, settings.max_tokens)  # a start may know less
+        self.config.max_position_embeddings = longest
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.model.to(execution.device).train()  # type: ignore[arg-type]
         scorer = Scorer(self.model, bf16=execution.bf16)
@@ -212,6 +214,7 @@ class _Run:
             sums[0] += self.scorer(*self._tensors(self.held_out, indices)) * weight
             sums[1] += float(self.held_out.lengths[indices].sum() - len(indices)) * weight
         self.scorer.train()
+        shard_again(self.scorer)
         nats, count = self.group.sum(sums).tolist()
         return nats / count
 

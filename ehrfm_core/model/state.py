@@ -96,7 +96,8 @@ def read_counted(path: Path) -> dict[str, Any] | None:
     try:
         with safe_open(path, "pt") as file:
             file.get_tensor(GENERATOR)
-            return json.loads((file.metadata() or {})["counted"])
+            counted = json.loads((file.metadata() or {})["counted"])
+            return counted if isinstance(counted, dict) and "identity" in counted else None
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError):
         return None
 

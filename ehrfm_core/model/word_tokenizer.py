@@ -40,6 +40,7 @@ def tokenizer_files(vocabulary: Mapping[str, int], *, max_tokens: int) -> dict[s
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_tokens,
         "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,  # else PAD would be found within device/PAD
         **named,
     }
     return {

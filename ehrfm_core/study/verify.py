@@ -11,12 +11,13 @@ from sklearn.metrics import roc_auc_score
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.files import sha256
-from ehrfm_core.study.layout import LOG, MANIFEST, STAGES, result_file, site_file
+from ehrfm_core.study.layout import CARD, LOG, MANIFEST, STAGES, TRAINING, result_file, site_file
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import cut_window
 
 ID = "hospitalization_id"
+NOT_HASHED = (MANIFEST, LOG, CARD)
 RUN = ["model", "arm", "train_site", "test_site", "adapt_method", "adapt_fraction", "repeat", "outcome"]
 
 
@@ -52,7 +53,8 @@ def _hashes(study: Study) -> list[str]:
             findings.append(f"{file} is not as it was written: its hash differs from study.json.")
     for file in sorted(study.folder.rglob("*")):
         relative = file.relative_to(study.folder).as_posix()
-        if file.is_file() and relative not in recorded and relative not in (MANIFEST, LOG):
+        known = relative in recorded or relative in NOT_HASHED or relative.startswith(f"{TRAINING}/")
+        if file.is_file() and not known:
             findings.append(f"{file} belongs to no stage of this study.")
     return findings
 

@@ -1,4 +1,4 @@
-"""What the tests' own processes run: a training run that may be killed, and one of several that train together."""
+"""What the tests' own processes run: a training run that may be killed, or one of several of one run."""
 
 from __future__ import annotations
 
@@ -54,6 +54,19 @@ def one_life(
     done = engine.pretrain(*data, VOCABULARY, settings, Execution(**options, stop=counted))
     state.save_file = save_file
     write_result(out, done)
+
+
+def half_a_file(path: Path, writing: Any) -> None:
+    """Write zeros in the place of what is at `path`, but never to the end; `writing` goes up half-way."""
+
+    def half(tensors: dict[str, torch.Tensor], path: Path, metadata: Any = None) -> None:
+        save_file(tensors, path, metadata)
+        os.truncate(path, path.stat().st_size // 2)
+        writing.value = 1
+        time.sleep(600)
+
+    state.save_file = half
+    state.write_tensors(path, {"x": torch.zeros(1000)})
 
 
 def one_of_many(

@@ -1,4 +1,4 @@
-"""Processes of their own for what ends or meets: forked where torch is imported already, so they start at once.
+"""Processes of their own, forked where torch is imported already, so that they start at once.
 
 What they run lies in modules that import the engine alone.
 """

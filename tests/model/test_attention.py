@@ -74,7 +74,7 @@ def test_bounds_come_in_few_lengths(n: int, length: int) -> None:
 
 
 def test_a_mask_is_refused() -> None:
-    with pytest.raises(AssertionError, match="in place of a mask"):
+    with pytest.raises(AssertionError, match="place of a mask"):
         per_stay_attention(
             torch.nn.Identity(), *products(2, 2), torch.ones(1), stays=torch.tensor([0, 2], dtype=torch.int32)
         )

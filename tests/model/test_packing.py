@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_every_piece_is_in_one_pack_and_packs_keep_to_the_limit(
     packs = epoch_of_packs(sizes, pack_tokens=limit, generator=np.random.default_rng(seed))
     assert sorted(np.concatenate(packs).tolist()) == list(range(len(sizes)))
     assert all(0 < sizes[pack].sum() <= limit for pack in packs)
-    for earlier, later in zip(packs, packs[1:], strict=False):  # a pack is closed because nothing fits
+    for earlier, later in pairwise(packs):  # a pack is closed because nothing fits
         assert len(sizes) > packing.POOL or sizes[earlier].sum() + sizes[later].min() > limit
 
 
@@ -109,7 +110,7 @@ def test_a_pack_is_its_stays_side_by_side(sizes: np.ndarray, data: st.DataObject
     pack = make_pack(pieces, np.array(chosen), pad=PAD, pad_to=real + more)
     assert len(pack.tokens) == len(pack.positions) == len(pack.targets) == pack.bounds[-1] == real + more
     assert pack.n_scored == real - len(chosen)
-    for place, (begin, end) in enumerate(zip(pack.bounds, pack.bounds[1:], strict=False)):
+    for place, (begin, end) in enumerate(pairwise(pack.bounds)):
         assert pack.positions[begin:end].tolist() == list(range(end - begin))
         assert pack.targets[end - 1] == NOT_SCORED
         if place < len(chosen):

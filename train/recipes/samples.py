@@ -60,8 +60,16 @@ def _make(folder: Path, work: Path) -> int:
         excerpt(path, folder / TABLES / site, stays=EXCERPT)
     command = ["study", str(folder / STUDY), "--source", "mimic", "--steps", str(STEPS), "--seed", "0"]
     status = train([*command, *(word for s, p in tables.items() for word in ("--site", f"{s}={p}"))])
-    (folder / STUDY / LOG).unlink(missing_ok=True)  # when and how fast, which is of this machine
+    tidy(folder / STUDY)
     return status
+
+
+def tidy(study: Path) -> None:
+    """Remove what a bundled study does without: the log, the last weights, TensorBoard's copy of the curves."""
+    (study / LOG).unlink(missing_ok=True)
+    shutil.rmtree(study / "training" / "last", ignore_errors=True)
+    for path in (study / "training").glob("events.out.tfevents.*"):
+        path.unlink()
 
 
 if __name__ == "__main__":
