@@ -10,7 +10,8 @@ from transformers import LlamaForCausalLM
 
 from ehrfm_core.dynamics.measures import path_measures
 from ehrfm_core.dynamics.states import ReadOut, last_token_at_hours, read_out
-from ehrfm_core.model.pretrain import evaluate_loss
+from ehrfm_core.model.packing import Pieces
+from ehrfm_core.model.scorer import mean_loss
 from ehrfm_core.model.sizes import SIZES, llama_config
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens.vocabulary import build
@@ -68,7 +69,7 @@ def test_mean_information_is_the_evaluation_loss() -> None:
     out = run(tokens, minutes)
     assert all(np.isnan(out.information[i][0]) for i in range(3))
     mean = np.nanmean(out.information.values.astype(np.float64))
-    assert mean == pytest.approx(evaluate_loss(MODEL, tokens, VOCABULARY), abs=1e-4)
+    assert mean == pytest.approx(mean_loss(MODEL, Pieces.of(tokens, max_tokens=64)), abs=1e-4)
 
 
 @settings(max_examples=12, deadline=None)

@@ -65,7 +65,7 @@ def _make(folder: Path, work: Path) -> int:
 
 
 def tidy(study: Path) -> None:
-    """Remove what a bundled study does without: the log, the last weights, TensorBoard's copy of the curves."""
+    """Remove what a bundled study does without: log, last weights, TensorBoard's copy of the curves."""
     (study / LOG).unlink(missing_ok=True)
     shutil.rmtree(study / "training" / "last", ignore_errors=True)
     for path in (study / "training").glob("events.out.tfevents.*"):
