@@ -13,6 +13,9 @@ TOKENS = 10_000_000
 
 
 def plan(n_tokens: int = TOKENS, **settings: Any) -> Plan:
+    """A batch of 4,096 tokens in two packs, unless told otherwise, whatever the size's default is."""
+    if "size" not in settings:
+        settings = {"batch_tokens": 4_096, "pack_tokens": 2_048} | settings
     return Plan.of(PretrainSettings(**settings), n_tokens=n_tokens)
 
 

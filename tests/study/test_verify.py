@@ -62,7 +62,7 @@ def test_a_study_as_it_was_made(finished: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_every_file_that_was_touched_is_named(finished: Path, study: Path) -> None:
-    files = [p for p in study.rglob("*") if p.is_file() and p.name not in ("study.json", "log.jsonl")]
+    files = [study / path for stage in open_study(study).manifest.stages.values() for path in stage.files]
     assert len(files) > 15
     for path in files:
         content = path.read_bytes()

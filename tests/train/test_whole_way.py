@@ -18,7 +18,16 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, open_study
 from ehrfm_core.study.files import sha256
-from ehrfm_core.study.layout import MODEL, RESULT_FILES, SITE_FILES, STAGES
+from ehrfm_core.study.layout import (
+    CARD,
+    MODEL,
+    RESULT_FILES,
+    RUN,
+    RUN_CURVE,
+    SITE_FILES,
+    STAGES,
+    TRAINING,
+)
 from ehrfm_core.tokens.window import cut_window, to_ragged
 from tests.make_clif import make_tables, write_tables
 from train.__main__ import main
@@ -82,7 +91,9 @@ def check_contract(study: Study) -> None:
             assert sha256(study.folder / path) == sha
     known = {path for stage in study.manifest.stages.values() for path in stage.files}
     on_disk = {str(p.relative_to(study.folder)) for p in study.folder.rglob("*") if p.is_file()}
-    assert on_disk - known == {"study.json", "log.jsonl"}
+    of_the_hour = {path for path in on_disk if path == CARD or path.startswith(f"{TRAINING}/")}
+    assert of_the_hour >= {CARD, RUN, RUN_CURVE}
+    assert on_disk - known - of_the_hour == {"study.json", "log.jsonl"}
     for site in study.sites:
         tables = {name: study.site_table(site, name) for name in SITE_FILES}
         stays, dynamics, jumps, paths = (tables[name] for name in ("stays", "dynamics", "jumps", "paths"))

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "data_samples"
 STUDY, TABLES = "studies/demo-two-hospitals", "clif"
 STAYS = {"mimic": 2000, "ucmc": 1000}  # what ships below 25 MB
 EXCERPT = 200
-STEPS = 1000
+STEPS = 2000
 
 
 def main(arguments: list[str] | None = None) -> int:
