@@ -7,15 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from ehrfm_core.model.attention import bounds_tensor, per_stay_attention
+from ehrfm_core.model.attention import LONGEST_BY_PRODUCTS, bounds_tensor, per_stay_attention
 
 HEADS, WIDTH = 4, 8
 stays = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 
 
-def products(n: int, key_heads: int, seed: int = 0) -> list[torch.Tensor]:
+def products(n: int, key_heads: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(1, heads, n, WIDTH, generator=generator) for heads in (HEADS, key_heads, key_heads)]
+    shapes = [(1, heads, n, WIDTH) for heads in (HEADS, key_heads, key_heads)]
+    return [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int]) -> torch.Tensor:
@@ -41,10 +42,30 @@ def test_it_is_masked_attention_over_the_pack(key_heads: int, lengths: list[int]
     torch.testing.assert_close(out, wanted.transpose(1, 2), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("key_heads", [4, 1])
 @given(lengths=stays)
 @settings(max_examples=10)
-def test_a_token_hangs_on_its_stays_earlier_tokens_and_on_no_other(lengths: list[int]) -> None:
-    query, key, value = products(sum(lengths), 2)
+def test_in_bfloat16_it_is_the_same_to_rounding(key_heads: int, lengths: list[int]) -> None:
+    exact = products(sum(lengths), key_heads)
+    rounded = attend(*(x.to(torch.bfloat16) for x in exact), lengths)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), attend(*exact, lengths), rtol=0, atol=0.06)
+
+
+def test_in_bfloat16_a_stay_too_long_for_its_scores_takes_the_other_way() -> None:
+    exact = products(LONGEST_BY_PRODUCTS + 6, 2)
+    lengths = [5, LONGEST_BY_PRODUCTS + 1]
+    rounded = attend(*(x.to(torch.bfloat16) for x in exact), lengths)
+    torch.testing.assert_close(rounded.float(), attend(*exact, lengths), rtol=0, atol=0.06)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@given(lengths=stays)
+@settings(max_examples=10)
+def test_a_token_hangs_on_its_stays_earlier_tokens_and_on_no_other(
+    dtype: torch.dtype, lengths: list[int]
+) -> None:
+    query, key, value = products(sum(lengths), 2, dtype=dtype)
     key.requires_grad_()
     value.requires_grad_()
     out = attend(query, key, value, lengths)
