@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "bench":
             if options.bench == "synthesis":
                 from train.bench.synthesis import run as bench
+            elif options.bench == "embedding":
+                from train.bench.embedding import run as bench
             elif options.bench == "training":
                 from train.bench.training import run as bench
             else:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from train.bench.arguments import (
+    add_embedding_bench_arguments,
     add_synthesis_arguments,
     add_tokenizer_arguments,
     add_training_bench_arguments,
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     benches = bench.add_subparsers(dest="bench", required=True, metavar="WHAT")
     add_tokenizer_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
     add_training_bench_arguments(benches.add_parser("training", help="training, against cotorra"))
+    add_embedding_bench_arguments(benches.add_parser("embedding", help="reading states, against cotorra"))
     add_synthesis_arguments(benches.add_parser("synthesis", help="two synthetic hospitals, by size"))
 
     check = commands.add_parser(

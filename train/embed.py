@@ -31,7 +31,6 @@ from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.vocabulary import PAD
 from ehrfm_core.tokens.window import cut_window, to_ragged, to_series
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
@@ -235,8 +234,8 @@ def _risks(window: Windows, out: ReadOut, outcomes: tuple[str, ...]) -> dict[str
         if name not in outcomes:
             risks[column] = pl.Series(column, [None] * len(window.stays), dtype=pl.List(pl.Float32))
             continue
-        logits = out.risks[:, outcomes.index(name)].astype(np.float32)
-        # in steps of 1/32 of log-odds, less than 0.4 points of probability: few values, a quarter of the bytes
+        logits: np.ndarray = out.risks[:, outcomes.index(name)].astype(np.float32)
+        # steps of 1/32 of log-odds (under 0.4 points): few values, a quarter of the bytes
         logits = np.rint(logits * LOGIT_STEPS) / LOGIT_STEPS
         lists = to_series(Ragged(expit(logits), out.jumps.offsets))
         counts = window.stays.select(outcome.counts()).to_series()

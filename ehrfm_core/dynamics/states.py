@@ -31,7 +31,7 @@ class ReadOut:
     `jumps` (lists): ‖R_t − R_{t−1}‖₂, 0 for the first token.
     `information` (lists): −ln p(x_t | x_<t) in nats, not a number for the first token.
     `risks` (T × K, half precision): logits of the read-outs after every token.
-    `turn` (n): mean angle between successive steps over the events, degrees; not a number where there is none.
+    `turn` (n): mean angle between successive steps over the events, degrees; not a number without one.
     `displacement` (n): ‖R_last − R_first‖₂; `event_displacement` from the last token of the static prefix,
     `hourly_displacement` from the token that stands at hour 0.
     """
