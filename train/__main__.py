@@ -136,6 +136,20 @@ def _study(options: argparse.Namespace) -> None:
         seed = _remembered(before, "evaluate", "seed", options.seed, 0)
         n_bootstrap = _remembered(before, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
         ran |= evaluate(folder, manifest, seed=seed, n_bootstrap=n_bootstrap)
+    if options.command == "redact":
+        quiet_transformers()
+        from train.redact import redact_study
+
+        seed = _remembered(before, "redact", "seed", options.seed, 0)
+        n_bootstrap = _remembered(before, "redact", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
+        redact_study(
+            folder,
+            manifest,
+            shares=options.shares,
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+            device=device_of(options.device),
+        )
     if options.command == "study":
         if ran:
             say(f"Study {folder} is complete. Peak memory {peak_memory_gb():.2f} GB.")

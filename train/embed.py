@@ -14,13 +14,13 @@ from scipy.special import expit
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.dynamics.anomaly import THRESHOLD, anomaly_scores, fit_forest
-from ehrfm_core.dynamics.forward import Forward, LinearReadouts
+from ehrfm_core.dynamics.forward import Forward
 from ehrfm_core.dynamics.map_quality import neighborhood, site_auc, step_fidelity
 from ehrfm_core.dynamics.maps import MIN_DIST, NEIGHBORS, Maps, fit_maps
 from ehrfm_core.dynamics.measures import hourly_measures, path_measures
 from ehrfm_core.dynamics.shards import read_out_in_shards
 from ehrfm_core.dynamics.states import ReadOut, last_states
-from ehrfm_core.evaluation.probes import Probe, fit_source_probes
+from ehrfm_core.evaluation.probes import Probe, fit_source_probes, readouts
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.outcomes import OUTCOMES
@@ -28,10 +28,11 @@ from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, write_json, write_table
 from ehrfm_core.study.layout import MAPS, MODEL, PROBES, SITE_FILES, site_file
 from ehrfm_core.study.manifest import Manifest
-from ehrfm_core.study.reader import Study, open_study
+from ehrfm_core.study.reader import open_study
+from ehrfm_core.study.windows import Windows, read_windows
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.window import cut_window, to_ragged, to_series
+from ehrfm_core.tokens.window import to_series
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
 
@@ -51,12 +52,12 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
         model = load(folder / MODEL, device=device)
-        windows = {site: _windows(study, site, tokenizer) for site in study.sites}
+        windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
         result = StageResult(files=[MAPS, PROBES])
         result.summary["precision"] = "bf16" if bf16 else "fp32"
         probes = _probes(windows[study.source], Forward(model, device=device, bf16=bf16))
         write_json(folder / PROBES, {name: probe.to_json() for name, probe in probes.items()})
-        forward = Forward(model, device=device, bf16=bf16, readouts=_readouts(probes))
+        forward = Forward(model, device=device, bf16=bf16, readouts=readouts(probes))
         identity = fingerprint([settings, inputs, bf16, {name: probes[name].to_json() for name in probes}])
         placed: list[Placed] = []
         maps, forest, held_out = None, None, np.empty(0)
@@ -88,22 +89,6 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
     return ran
 
 
-@dataclass(frozen=True, eq=False)
-class Windows:
-    """Stays of a site sorted by id, with the tokens and minutes of their windows in the same order."""
-
-    site: str
-    stays: pl.DataFrame
-    tokens: Ragged
-    minutes: Ragged
-    prefix: int  # tokens before the first event
-    hours: int
-
-    def split(self, name: str) -> np.ndarray:
-        """Which stays are of a split (n)."""
-        return (self.stays["split"] == name).fill_null(value=False).to_numpy()
-
-
 @dataclass(frozen=True)
 class Placed:
     """What is kept of a site once its files are written: 24 h states (n × D), map points (n · hours × 2)."""
@@ -118,34 +103,12 @@ class Placed:
         return self.points[kind].reshape(len(self.states), -1, 2)[:, -1]
 
 
-def _windows(study: Study, site: str, tokenizer: Tokenizer) -> Windows:
-    hours = int(tokenizer.settings.window_hours)
-    stays = study.site_table(site, "stays").sort(ID)
-    window = cut_window(
-        study.site_table(site, "timelines").sort(ID),
-        tokenizer.vocabulary,
-        hours=hours,
-        max_tokens=tokenizer.settings.max_tokens,
-    )
-    assert window[ID].equals(stays[ID]), "stays and timelines hold the same ids"
-    tokens, minutes = to_ragged(window["tokens"], np.int64), to_ragged(window["minutes"], np.float32)
-    return Windows(site, stays, tokens, minutes, 1 + len(tokenizer.prefix), hours)
-
-
 def _probes(source: Windows, forward: Forward) -> dict[str, Probe]:
     """The source's probes, from a first pass over its training split that reads the last state alone."""
     rows = np.flatnonzero(source.split("train"))
     with progress_bar(f"embed {source.site}, training split for the probes", " tokens") as progress:
         states = last_states(forward, source.tokens.take(rows), progress=progress)
     return fit_source_probes(source.stays[rows], states)
-
-
-def _readouts(probes: dict[str, Probe]) -> LinearReadouts | None:
-    if not probes:
-        return None
-    folded = [probe.folded() for probe in probes.values()]
-    weight, bias = np.stack([w for w, _ in folded], axis=1), np.array([b for _, b in folded])
-    return LinearReadouts(tuple(probes), weight, bias)
 
 
 def _read(window: Windows, forward: Forward, shards: Path, identity: str) -> ReadOut:

@@ -15,19 +15,11 @@ import torch
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
+from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.model.attention import IMPLEMENTATION
 from ehrfm_core.model.packing import NOT_SCORED
 
 LOGITS_AT_ONCE = 1 << 25  # token × vocabulary, 128 MB in fp32
-
-
-@dataclass(frozen=True, eq=False)
-class LinearReadouts:
-    """K logits read from a state: R @ weight + bias. `names` (K), `weight` (D × K) and `bias` (K)."""
-
-    names: tuple[str, ...]
-    weight: np.ndarray
-    bias: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

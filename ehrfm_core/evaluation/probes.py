@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.outcomes import OUTCOMES
 
 MAX_ITERATIONS = 5000
@@ -108,3 +110,12 @@ def fit_source_probes(stays: pl.DataFrame, states: np.ndarray) -> dict[str, Prob
             if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS_TO_FIT:
                 probes[name], _ = fit_probe(states[counted], labels)
     return probes
+
+
+def readouts(probes: Mapping[str, Probe]) -> LinearReadouts | None:
+    """Probes in the form in which the pass over tokens reads them; None where there are none."""
+    if not probes:
+        return None
+    folded = [probe.folded() for probe in probes.values()]
+    weight, bias = np.stack([w for w, _ in folded], axis=1), np.array([b for _, b in folded])
+    return LinearReadouts(tuple(probes), weight, bias)

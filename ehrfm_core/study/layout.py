@@ -26,6 +26,8 @@ PROBES = "results/probes.json"
 LOG = "log.jsonl"
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 STAGES = ("tokenize", "pretrain", "embed", "evaluate")
+MORE_STAGES = ("redact",)  # asked for by a command of their own, after the others
+ALL_STAGES = (*STAGES, *MORE_STAGES)
 
 Schema = dict[str, pl.DataType]
 
@@ -151,6 +153,23 @@ RESULT_FILES: dict[str, Schema] = {
         "ci_high": pl.Float64(),
         "p_value": pl.Float64(),
         "n": pl.Int64(),
+    },
+}
+
+# written when asked for, by a stage of its own
+MORE_RESULT_FILES: dict[str, Schema] = {
+    "redaction": {
+        "site": pl.String(),
+        "outcome": pl.String(),
+        "dropped": pl.String(),  # none, most, least (events of most or least information), random
+        "share": pl.Float64(),  # of the events of each stay
+        "repeat": pl.Int32(),
+        "roc_auc": pl.Float64(),  # of the source's probe on the states of what is left
+        "change": pl.Float64(),  # against nothing dropped, on the same stays; null where nothing is
+        "ci_low": pl.Float64(),  # of the change, resampling patients
+        "ci_high": pl.Float64(),
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
     },
 }
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehrfm_core.dynamics import shards
-from ehrfm_core.dynamics.forward import Forward, LinearReadouts
+from ehrfm_core.dynamics.forward import Forward
+from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.dynamics.shards import read_out_in_shards, shards_of
 from ehrfm_core.dynamics.states import ReadOut, read_out
 from tests.dynamics.test_states import MODEL, READOUTS, windows

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
-from ehrfm_core.dynamics.forward import Forward, LinearReadouts
+from ehrfm_core.dynamics.forward import Forward
+from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.dynamics.states import ReadOut, last_states, last_token_at_hours, read_out
 from ehrfm_core.model.packing import Pieces
 from ehrfm_core.model.scorer import mean_loss

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
-from ehrfm_core.dynamics.forward import Forward, LinearReadouts
+from ehrfm_core.dynamics.forward import Forward
+from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.dynamics.shards import read_out_in_shards
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.hardware import device_name, flops_per_token, memory_gb, peak
