@@ -36,7 +36,7 @@ NAME = "redaction"
 def redact_study(
     folder: Path, manifest: Manifest, *, shares: Sequence[float], seed: int, n_bootstrap: int, device: str
 ) -> bool:
-    """Run the stage: test stays of every site without a share of their events, read by the source's probes."""
+    """Run the stage: test stays without a share of their events, as the source's probes see them."""
     settings = {
         "shares": sorted(set(shares)),
         "seed": seed,
