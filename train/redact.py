@@ -37,12 +37,8 @@ def redact_study(
     folder: Path, manifest: Manifest, *, shares: Sequence[float], seed: int, n_bootstrap: int, device: str
 ) -> bool:
     """Run the stage: test stays without a share of their events, as the source's probes see them."""
-    settings = {
-        "shares": sorted(set(shares)),
-        "seed": seed,
-        "n_bootstrap": n_bootstrap,
-        "version": __version__,
-    }
+    shares = sorted(set(shares))
+    settings = {"shares": shares, "seed": seed, "n_bootstrap": n_bootstrap, "version": __version__}
     inputs = inputs_of(folder, manifest, "redact")
     bf16 = manifest.stages["embed"].summary.get("precision") == "bf16" and bf16_pays(device)
 
@@ -54,7 +50,7 @@ def redact_study(
         result = StageResult([result_file(NAME)])
         tables = [pl.DataFrame(schema=MORE_RESULT_FILES[NAME])]
         for site in study.sites:
-            stays, states = _states(study, site, tokenizer, forward, settings["shares"], seed)
+            stays, states = _states(study, site, tokenizer, forward, shares, seed)
             if stays.height:
                 tables.append(redaction_rows(site, stays, states, probes, seed=seed, n_bootstrap=n_bootstrap))
             else:

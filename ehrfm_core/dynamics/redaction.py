@@ -58,8 +58,8 @@ def redact(
         weight = np.random.default_rng(seed).random(n_events)
     else:
         nats = np.nan_to_num(information.values.astype(np.float64))
-        weight = np.bincount(event[in_event], weights=nats[in_event], minlength=n_events)
-        weight = -weight if dropped == "most" else weight
+        nats = -nats if dropped == "most" else nats
+        weight = np.bincount(event[in_event], weights=nats[in_event], minlength=n_events).astype(np.float64)
     order = np.lexsort((np.arange(n_events), weight, stay))
     per_stay = np.bincount(stay, minlength=len(tokens))
     rank = np.empty(n_events, dtype=np.int64)
