@@ -211,7 +211,7 @@ def _site(
         "paths": paths,
         "jumps": pl.DataFrame(
             {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
-        ),
+        ).with_columns(**_token_risks(paths, jumps, to_ragged(window["minutes"], np.float32))),
     }
 
 
@@ -355,22 +355,35 @@ def _dynamics(
         path_length=pl.col("jump").sum(),
         max_jump=pl.col("jump").max(),
         mean_jump=pl.col("jump").mean(),
+        mean_event_jump=event.mean(),
         event_path_length=event.sum(),
         event_max_jump=event.max(),
         max_jump_minute=pl.col("minute").filter(pl.col("event")).get(event.arg_max()),
     )
     score = 1 / (1 + np.exp(-(-0.35 + 0.25 * severity + 0.3 * shift + rng.normal(scale=0.25, size=n))))
     moved = rng.gamma(6, 3, n)
-    return frame.drop("row").with_columns(
-        hospitalization_id=pl.Series(ids),
-        displacement=pl.Series(moved),
-        tortuosity=pl.when(pl.Series(rng.random(n) < 0.03))
-        .then(None)
-        .otherwise(pl.col("path_length") / moved),
-        speed_per_hour=pl.col("event_path_length") / HOURS,
-        mean_information=pl.Series(rng.gamma(20, 0.08, n)),
-        anomaly_score=pl.Series(score),
-        outlier=pl.Series(score > 0.5),
+    return (
+        frame.drop("row")
+        .with_columns(
+            hospitalization_id=pl.Series(ids),
+            displacement=pl.Series(moved),
+            tortuosity=pl.when(pl.Series(rng.random(n) < 0.03))
+            .then(None)
+            .otherwise(pl.col("path_length") / moved),
+            speed_per_hour=pl.col("event_path_length") / HOURS,
+            mean_information=pl.Series(rng.gamma(20, 0.08, n)),
+            anomaly_score=pl.Series(score),
+            outlier=pl.Series(score > 0.5),
+        )
+        .with_columns(
+            event_displacement=0.9 * pl.col("displacement"),
+            event_tortuosity=pl.col("event_path_length") / (0.9 * pl.col("displacement")),
+            hourly_path_length=pl.col("displacement") * 3,
+            hourly_max_step=pl.col("displacement") / 2,
+            hourly_displacement=pl.col("displacement") / 1.5,
+            hourly_tortuosity=pl.lit(4.5),
+            direction_change=pl.Series(80 + 20 * score),
+        )
     )
 
 
@@ -388,6 +401,10 @@ def _paths(
             "pca_x": x,
             "pca_y": y,
         }
+    ).with_columns(
+        step=pl.Series(_steps(walk)).fill_nan(None),
+        travelled=pl.Series(_steps(walk)).fill_nan(1.0) * 4,
+        n_events=pl.lit(4, dtype=pl.Int32),
     )
     counted = stays.select(
         "hospitalization_id", *(o.counts().alias(f"counts_{name}") for name, o in OUTCOMES.items())
@@ -404,6 +421,26 @@ def _paths(
         pl.when(f"counts_{name}").then(pl.col(f"risk_{name}")).otherwise(None).alias(f"risk_{name}")
         for name in OUTCOMES
     ).drop(pl.selectors.starts_with("counts_"))
+
+
+def _steps(walk: np.ndarray) -> np.ndarray:
+    """Distance to the hour before, not a number at hour 0 (one row a stay and hour)."""
+    moved = np.linalg.norm(np.diff(walk, axis=1), axis=2)
+    return np.concatenate([np.full((len(walk), 1), np.nan), moved], axis=1).astype(np.float32).ravel()
+
+
+def _token_risks(paths: pl.DataFrame, jumps: Ragged, minutes: Ragged) -> dict[str, pl.Series]:
+    """After every token the risk of the hour it falls in."""
+    hours = paths["hour"].max() + 1  # type: ignore[operator]
+    place = jumps.rows * hours + np.minimum(np.ceil(minutes.values / 60).astype(int), hours - 1)
+    risks = {}
+    for name in OUTCOMES:
+        values = paths[f"risk_{name}"].cast(pl.Float32).to_numpy()
+        lists = to_series(Ragged(values[place], jumps.offsets))
+        whole = ~np.isnan(values.reshape(-1, hours)).any(axis=1)
+        frame = pl.DataFrame({"risk": lists, "whole": whole})
+        risks[f"risk_{name}"] = frame.select(pl.when("whole").then("risk")).to_series()
+    return risks
 
 
 def _arms(sites: list[str]) -> list[dict[str, object]]:

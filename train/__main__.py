@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "bench":
             if options.bench == "synthesis":
                 from train.bench.synthesis import run as bench
+            elif options.bench == "embedding":
+                from train.bench.embedding import run as bench
             elif options.bench == "training":
                 from train.bench.training import run as bench
             else:
@@ -134,6 +136,20 @@ def _study(options: argparse.Namespace) -> None:
         seed = _remembered(before, "evaluate", "seed", options.seed, 0)
         n_bootstrap = _remembered(before, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
         ran |= evaluate(folder, manifest, seed=seed, n_bootstrap=n_bootstrap)
+    if options.command == "redact":
+        quiet_transformers()
+        from train.redact import redact_study
+
+        seed = _remembered(before, "redact", "seed", options.seed, 0)
+        n_bootstrap = _remembered(before, "redact", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
+        redact_study(
+            folder,
+            manifest,
+            shares=options.shares,
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+            device=device_of(options.device),
+        )
     if options.command == "study":
         if ran:
             say(f"Study {folder} is complete. Peak memory {peak_memory_gb():.2f} GB.")

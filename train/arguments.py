@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 from train.bench.arguments import (
+    add_embedding_bench_arguments,
     add_synthesis_arguments,
     add_tokenizer_arguments,
     add_training_bench_arguments,
 )
-from train.numbers import positive_number, seed_number
+from train.numbers import positive_number, seed_number, share_number
 from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
 from train.training_options import add_distributed_arguments, add_training_arguments
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     benches = bench.add_subparsers(dest="bench", required=True, metavar="WHAT")
     add_tokenizer_arguments(benches.add_parser("tokenizer", help="tables to tokens, against cocoa"))
     add_training_bench_arguments(benches.add_parser("training", help="training, against cotorra"))
+    add_embedding_bench_arguments(benches.add_parser("embedding", help="reading states, against cotorra"))
     add_synthesis_arguments(benches.add_parser("synthesis", help="two synthetic hospitals, by size"))
 
     check = commands.add_parser(
@@ -122,7 +124,22 @@ def parser() -> argparse.ArgumentParser:
     pretrain = commands.add_parser("pretrain", help="stage 2 alone: train the model on the source's stays")
     embed = commands.add_parser("embed", help="stage 3 alone: states, jumps, anomaly and maps")
     evaluate = commands.add_parser("evaluate", help="stage 4 alone: probes, metrics, associations, risks")
-    for command in (pretrain, embed, evaluate):
+    redact = commands.add_parser(
+        "redact",
+        help="what a finished study's predictions lose without part of the events",
+        description="Leave out a share of the events of each test stay: those of most information, of "
+        "least, or random ones; read the rest by the study's probes and write the change in AUC to "
+        "results/redaction.parquet.",
+    )
+    redact.add_argument(
+        "--shares",
+        type=share_number,
+        nargs="+",
+        default=[0.1, 0.25, 0.5],
+        metavar="X",
+        help="of the events of each stay (0.1 0.25 0.5)",
+    )
+    for command in (pretrain, embed, evaluate, redact):
         _study_argument(command)
     for command in (study, tokenize, pretrain):
         command.add_argument(
@@ -135,13 +152,13 @@ def parser() -> argparse.ArgumentParser:
     for command in (study, pretrain):
         add_training_arguments(command)
     add_distributed_arguments(pretrain)
-    for command in (study, pretrain, embed, evaluate):
+    for command in (study, pretrain, embed, evaluate, redact):
         command.add_argument(
             "--seed", type=seed_number, metavar="N", help="seed of all that is random (as before, else 0)"
         )
-    for command in (study, pretrain, embed):
+    for command in (study, pretrain, embed, redact):
         command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    for command in (study, evaluate):
+    for command in (study, evaluate, redact):
         command.add_argument(
             "--bootstrap",
             type=positive_number,

@@ -2,70 +2,91 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from transformers import LlamaForCausalLM
+from scipy.special import expit
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.dynamics.anomaly import THRESHOLD, anomaly_scores, fit_forest
+from ehrfm_core.dynamics.forward import Forward
 from ehrfm_core.dynamics.map_quality import neighborhood, site_auc, step_fidelity
 from ehrfm_core.dynamics.maps import MIN_DIST, NEIGHBORS, Maps, fit_maps
-from ehrfm_core.dynamics.measures import path_measures
-from ehrfm_core.dynamics.states import ReadOut, read_out
+from ehrfm_core.dynamics.measures import hourly_measures, path_measures
+from ehrfm_core.dynamics.shards import read_out_in_shards
+from ehrfm_core.dynamics.states import ReadOut, last_states
+from ehrfm_core.evaluation.probes import Probe, fit_source_probes, readouts
 from ehrfm_core.model.checkpoint import load
-from ehrfm_core.study.files import write_json, write_table
-from ehrfm_core.study.layout import MAPS, MODEL, SITE_FILES, site_file
+from ehrfm_core.model.hardware import bf16_pays
+from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.ragged import Ragged
+from ehrfm_core.study.files import fingerprint, write_json, write_table
+from ehrfm_core.study.layout import MAPS, MODEL, PROBES, SITE_FILES, site_file
 from ehrfm_core.study.manifest import Manifest
-from ehrfm_core.study.reader import Study, open_study
+from ehrfm_core.study.reader import open_study
+from ehrfm_core.study.windows import Windows, read_windows
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.vocabulary import PAD
-from ehrfm_core.tokens.window import cut_window, to_ragged, to_series
+from ehrfm_core.tokens.window import to_series
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
+
+SHARDS = "embedding.partial"  # what a pass that was killed goes on from
+PLACED_AT_ONCE = 1 << 26  # numbers, 256 MB
+LOGIT_STEPS = 32  # a unit of log-odds
 
 
 def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
     """Run the stage: the forest and both maps are fitted on the source's training split only."""
     settings = {"seed": seed, "version": __version__}
 
+    inputs = inputs_of(folder, manifest, "embed")
+    bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
+
     def work() -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
         model = load(folder / MODEL, device=device)
-        result = StageResult(files=[MAPS])
+        windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
+        result = StageResult(files=[MAPS, PROBES])
+        result.summary["precision"] = "bf16" if bf16 else "fp32"
+        probes = _probes(windows[study.source], Forward(model, device=device, bf16=bf16))
+        write_json(folder / PROBES, {name: probe.to_json() for name, probe in probes.items()})
+        forward = Forward(model, device=device, bf16=bf16, readouts=readouts(probes))
+        identity = fingerprint([settings, inputs, bf16, {name: probes[name].to_json() for name in probes}])
         placed: list[Placed] = []
         maps, forest, held_out = None, None, np.empty(0)
         for site in study.sites:  # the source first: everything is fitted on it
-            stays, out, measured = _read(study, site, tokenizer, model, device)
+            window = windows.pop(site)
+            out = _read(window, forward, folder / SHARDS / site, identity)
             if maps is None or forest is None:
-                in_train = (stays["split"] == "train").to_numpy()
-                held_out = out.hourly[(stays["split"] == "test").to_numpy()]
+                in_train = window.split("train")
+                held_out = out.hourly[window.split("test")].astype(np.float32)
                 forest = fit_forest(out.states[in_train], seed=seed)
-                maps = _fit_maps(out.hourly[in_train], site, seed, result)
-            flat = out.hourly.reshape(-1, out.hourly.shape[2])
-            points = {"pca": maps.pca_points(flat), "umap": maps.umap_points(flat)}
+                maps = _fit_maps(out.hourly[in_train].astype(np.float32), site, seed, result)
+            points = _place(maps, out.hourly)
             scores = anomaly_scores(forest, out.states)
-            dynamics = measured.with_columns(
-                pl.Series("anomaly_score", scores), pl.Series("outlier", scores > THRESHOLD)
-            )
-            _write_site(folder, site, stays[ID], out, dynamics, points, result)
+            dynamics = path_measures(
+                window.stays[ID].to_list(), out, window.minutes, prefix=window.prefix, hours=window.hours
+            ).with_columns(pl.Series("anomaly_score", scores), pl.Series("outlier", scores > THRESHOLD))
+            _write_site(folder, window, out, dynamics, points, tuple(probes), result)
             result.summary[site] = {
                 "outlier_share": round(float((scores > THRESHOLD).mean()), 4),
                 "mean_information": round(float(np.nanmean(out.information.values)), 4),
             }
-            placed.append(Placed(site, stays, out.states, points))
+            placed.append(Placed(site, window.stays, out.states, points))
         assert maps is not None
         write_json(folder / MAPS, _describe(maps, placed, held_out, seed=seed))
         return result
 
-    inputs = inputs_of(folder, manifest, "embed")
-    return run_stage(folder, manifest, "embed", settings=settings, inputs=inputs, work=work)
+    ran = run_stage(folder, manifest, "embed", settings=settings, inputs=inputs, work=work)
+    shutil.rmtree(folder / SHARDS, ignore_errors=True)  # not before the stage is on record
+    return ran
 
 
 @dataclass(frozen=True)
@@ -82,35 +103,36 @@ class Placed:
         return self.points[kind].reshape(len(self.states), -1, 2)[:, -1]
 
 
-def _read(
-    study: Study, site: str, tokenizer: Tokenizer, model: LlamaForCausalLM, device: str
-) -> tuple[pl.DataFrame, ReadOut, pl.DataFrame]:
-    """Stays of a site sorted by id, what one pass over their windows gives, and their path measures."""
-    hours = int(tokenizer.settings.window_hours)
-    stays = study.site_table(site, "stays").sort(ID)
-    window = cut_window(
-        study.site_table(site, "timelines").sort(ID),
-        tokenizer.vocabulary,
-        hours=hours,
-        max_tokens=tokenizer.settings.max_tokens,
-    )
-    assert window[ID].equals(stays[ID]), "stays and timelines hold the same ids"
-    minutes = to_ragged(window["minutes"], np.float32)
-    with progress_bar(f"embed {site}", " tokens") as progress:
-        out = read_out(
-            model,
-            to_ragged(window["tokens"], np.int64),
-            minutes,
-            hours=hours,
-            pad=tokenizer.vocabulary[PAD],
-            device=device,
+def _probes(source: Windows, forward: Forward) -> dict[str, Probe]:
+    """The source's probes, from a first pass over its training split that reads the last state alone."""
+    rows = np.flatnonzero(source.split("train"))
+    with progress_bar(f"embed {source.site}, training split for the probes", " tokens") as progress:
+        states = last_states(forward, source.tokens.take(rows), progress=progress)
+    return fit_source_probes(source.stays[rows], states)
+
+
+def _read(window: Windows, forward: Forward, shards: Path, identity: str) -> ReadOut:
+    with progress_bar(f"embed {window.site}", " tokens") as progress:
+        return read_out_in_shards(
+            forward,
+            window.tokens,
+            window.minutes,
+            folder=shards,
+            identity=identity,
+            hours=window.hours,
+            prefix=window.prefix,
             progress=progress,
         )
-    return (
-        stays,
-        out,
-        path_measures(stays[ID].to_list(), out, minutes, prefix=1 + len(tokenizer.prefix), hours=hours),
-    )
+
+
+def _place(maps: Maps, hourly: np.ndarray) -> dict[str, np.ndarray]:
+    """Points of every hourly state (n × H + 1 × D) on both maps, in rows of hours (n · (H + 1) × 2)."""
+    points: dict[str, list[np.ndarray]] = {"pca": [], "umap": []}
+    for part in np.array_split(hourly.reshape(-1, hourly.shape[2]), max(1, hourly.size // PLACED_AT_ONCE)):
+        states = part.astype(np.float32)
+        points["pca"].append(maps.pca_points(states))
+        points["umap"].append(maps.umap_points(states))
+    return {name: np.concatenate(parts) for name, parts in points.items()}
 
 
 def _fit_maps(hourly: np.ndarray, site: str, seed: int, result: StageResult) -> Maps:
@@ -126,13 +148,14 @@ def _fit_maps(hourly: np.ndarray, site: str, seed: int, result: StageResult) -> 
 
 def _write_site(
     folder: Path,
-    site: str,
-    ids: pl.Series,
+    window: Windows,
     out: ReadOut,
     dynamics: pl.DataFrame,
     points: dict[str, np.ndarray],
+    outcomes: tuple[str, ...],
     result: StageResult,
 ) -> None:
+    site, ids = window.site, window.stays[ID]
     n_hours, width = out.hourly.shape[1:]
     half = pl.Array(pl.Float16, width)
     frames = {
@@ -143,6 +166,7 @@ def _write_site(
                 ID: ids,
                 "jump": to_series(out.jumps),
                 "information": to_series(out.information).list.eval(pl.element().fill_nan(None)),
+                **_risks(window, out, outcomes),
             }
         ),
         "hourly": pl.DataFrame(
@@ -154,14 +178,33 @@ def _write_site(
                     for name, values in points.items()
                     for k, axis in enumerate("xy")
                 },
+                **hourly_measures(out, window.minutes, prefix=window.prefix).to_dict(),
                 # half the bytes; states after the final norm are of order 1
-                "state": pl.Series(out.hourly.reshape(-1, width).astype(np.float16), dtype=half),
+                "state": pl.Series(out.hourly.reshape(-1, width), dtype=half),
             }
         ),
     }
     for name, frame in frames.items():
         write_table(folder / site_file(site, name), frame, SITE_FILES[name])
         result.files.append(site_file(site, name))
+
+
+def _risks(window: Windows, out: ReadOut, outcomes: tuple[str, ...]) -> dict[str, pl.Series]:
+    """Risk of every outcome after every token; null for a stay that does not count, or without a probe."""
+    risks = {}
+    for name, outcome in OUTCOMES.items():
+        column = f"risk_{name}"
+        if name not in outcomes:
+            risks[column] = pl.Series(column, [None] * len(window.stays), dtype=pl.List(pl.Float32))
+            continue
+        logits: np.ndarray = out.risks[:, outcomes.index(name)].astype(np.float32)
+        # steps of 1/32 of log-odds (under 0.4 points): few values, a quarter of the bytes
+        logits = np.rint(logits * LOGIT_STEPS) / LOGIT_STEPS
+        lists = to_series(Ragged(expit(logits), out.jumps.offsets))
+        counts = window.stays.select(outcome.counts()).to_series()
+        frame = pl.DataFrame({"risk": lists, "counts": counts})
+        risks[column] = frame.select(pl.when("counts").then("risk").alias(column)).to_series()
+    return risks
 
 
 def _describe(maps: Maps, placed: list[Placed], held_out: np.ndarray, *, seed: int) -> dict[str, Any]:

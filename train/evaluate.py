@@ -13,7 +13,7 @@ from ehrfm_core.evaluation.evaluate import SiteData
 from ehrfm_core.evaluation.evaluate import evaluate as fit
 from ehrfm_core.evaluation.probes import Probe
 from ehrfm_core.outcomes import OUTCOMES
-from ehrfm_core.study.files import write_json, write_table
+from ehrfm_core.study.files import read_json, write_table
 from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
@@ -33,6 +33,7 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
     def work() -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
+        probes = {name: Probe.from_json(parts) for name, parts in read_json(folder / PROBES).items()}
         with progress_bar("evaluate", " fits") as progress:
             found = fit(
                 [_site_data(study, site, tokenizer) for site in study.sites],
@@ -40,15 +41,15 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
                 vocabulary_size=len(tokenizer.vocabulary),
                 seed=seed,
                 n_bootstrap=n_bootstrap,
+                probes=probes,
                 progress=lambda done, total: progress(done, total, ""),
             )
-        result = StageResult([PROBES], list(found.notes))
-        write_json(folder / PROBES, {name: probe.to_json() for name, probe in found.probes.items()})
+        result = StageResult([], list(found.notes))
         for name in RESULT_FILES:
             write_table(folder / result_file(name), getattr(found, name), RESULT_FILES[name])
             result.files.append(result_file(name))
         for site in study.sites:
-            paths = _with_risks(study, site, found.probes)
+            paths = _with_risks(study, site, probes)
             write_table(folder / site_file(site, "paths"), paths, SITE_FILES["paths"])
             result.files.append(site_file(site, "paths"))
         if len(study.sites) == 1:

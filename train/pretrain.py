@@ -109,7 +109,13 @@ def _work(
     result = StageResult()
     if len(tuning):
         held_out = Pieces.of(tuning, max_tokens=settings.max_tokens)
-        difference = check_information(trained.model, held_out, device=execution.device, seed=settings.seed)
+        difference = check_information(
+            trained.model,
+            held_out,
+            device=execution.device,
+            seed=settings.seed,
+            bf16=execution.bf16,
+        )
         result.summary["information_difference"] = difference
     result.summary |= _summary(trained, train, execution.device, simple)
     result.notes += _notes(trained, simple)

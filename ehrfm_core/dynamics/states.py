@@ -1,40 +1,65 @@
-"""One causal pass over each window: states, jumps and information.
+"""One causal pass over each window: states, jumps, information and risk.
 
 Runs with torch, transformers, numpy and safetensors alone. Symbols: R_t is the last hidden state (after
-the final norm) at token t, x_t the token; B stays, T tokens, D the hidden size.
+the final norm) at token t, x_t the token; n windows, T tokens of all of them, D the hidden size, H hours, K
+linear read-outs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from transformers import LlamaForCausalLM
 
-from ehrfm_core.model.batches import groups_by_length, pad_right
+from ehrfm_core.dynamics.forward import Forward, PackPlaces, PackReadOut
+from ehrfm_core.model.packing import PAD_UNIT, Pack, Pieces, make_pack
+from ehrfm_core.model.scorer import to_tensors
 from ehrfm_core.ragged import Ragged
 
 Progress = Callable[[int, int, str], None]
+PACK_TOKENS = 8_192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadOut:
     """What one pass over n windows leaves behind; stays in the order given.
 
     `states` (n × D): R at the last token of the window, the 24 h representation.
-    `hourly` (n × H × D): R at the last token at or before each of the hours 0 … H − 1.
+    `hourly` (n × H + 1 × D, half precision): R at the last token at or before each of the hours 0 … H.
+    `hourly_steps` (n × H): ‖R(h) − R(h − 1)‖₂ of these, from full precision.
     `jumps` (lists): ‖R_t − R_{t−1}‖₂, 0 for the first token.
     `information` (lists): −ln p(x_t | x_<t) in nats, not a number for the first token.
-    `displacement` (n): ‖R_last − R_first‖₂.
+    `risks` (T × K, half precision): logits of the read-outs after every token.
+    `turn` (n): mean angle between successive steps over the events, degrees; not a number without one.
+    `displacement` (n): ‖R_last − R_first‖₂; `event_displacement` from the last token of the static prefix,
+    `hourly_displacement` from the token that stands at hour 0.
     """
 
     states: np.ndarray
     hourly: np.ndarray
+    hourly_steps: np.ndarray
     jumps: Ragged
     information: Ragged
+    risks: np.ndarray
+    turn: np.ndarray
     displacement: np.ndarray
+    event_displacement: np.ndarray
+    hourly_displacement: np.ndarray
+
+    @classmethod
+    def empty(cls, offsets: np.ndarray, *, width: int, hours: int, n_readouts: int) -> ReadOut:
+        """Room for what is read from windows with these offsets (n + 1)."""
+        n, total = len(offsets) - 1, int(offsets[-1])
+        return cls(
+            np.empty((n, width), dtype=np.float32),
+            np.empty((n, hours + 1, width), dtype=np.float16),
+            np.empty((n, hours), dtype=np.float32),
+            Ragged(np.empty(total, dtype=np.float32), offsets),
+            Ragged(np.empty(total, dtype=np.float32), offsets),
+            np.empty((total, n_readouts), dtype=np.float16),
+            *(np.empty(n, dtype=np.float32) for _ in range(4)),
+        )
 
 
 def last_token_at_hours(minutes: Ragged, *, hours: int) -> np.ndarray:
@@ -50,61 +75,109 @@ def last_token_at_hours(minutes: Ragged, *, hours: int) -> np.ndarray:
     return np.stack(reached, axis=1) - 1
 
 
-@torch.no_grad()
 def read_out(
-    model: LlamaForCausalLM,
+    forward: Forward,
     windows: Ragged,
     minutes: Ragged,
     *,
     hours: int,
-    pad: int,
-    device: str = "cpu",
-    batch_tokens: int = 8_192,
+    prefix: int = 1,
+    pack_tokens: int = PACK_TOKENS,
     progress: Progress | None = None,
 ) -> ReadOut:
     """Pass every window (lists of token ids, at least one token each) through the model once.
 
-    Windows of like length share a batch, padded on the right: causal attention keeps padding and other
-    stays out of every state.
+    Windows stand side by side in packs, as in training: attention ends where a stay ends and nothing looks to
+    its right, so that no state depends on who shares the pack. `prefix` tokens come before the first event.
     """
-    n, width = len(windows), model.config.hidden_size
     at_hours = last_token_at_hours(minutes, hours=hours)
-    states = np.empty((n, width), dtype=np.float32)
-    hourly = np.empty((n, hours + 1, width), dtype=np.float32)
-    displacement = np.empty(n)
-    jumps = np.zeros(len(windows.values), dtype=np.float32)
-    information = np.full(len(windows.values), np.nan, dtype=np.float32)
+    out = ReadOut.empty(
+        windows.offsets,
+        width=forward.model.config.hidden_size,
+        hours=hours,
+        n_readouts=forward.n_readouts,
+    )
     done = 0
-    for group in groups_by_length(windows.lengths, batch_tokens=batch_tokens):
-        lengths = windows.lengths[group]
-        batch = torch.from_numpy(pad_right(windows, group, fill=pad)).to(device)
-        hidden, step, nats = _forward(model, batch)
-        rows = np.arange(len(group))
-        states[group] = hidden[rows, lengths - 1]
-        hourly[group] = hidden[rows[:, None], at_hours[group]]
-        displacement[group] = np.linalg.norm(
-            hidden[rows, lengths - 1].astype(np.float64) - hidden[:, 0].astype(np.float64), axis=1
-        )
-        for row, index in enumerate(group):
-            begin, end = windows.offsets[index], windows.offsets[index + 1]
-            jumps[begin + 1 : end] = step[row, : end - begin - 1]
-            information[begin + 1 : end] = nats[row, : end - begin - 1]
+    for indices, pack in _packs(windows, pack_tokens):
+        begin = pack.bounds[: len(indices)].astype(np.int64)
+        lengths = windows.lengths[indices]
+        last = begin + lengths - 1
+        start = np.minimum(begin + prefix - 1, last)
+        places = PackPlaces(begin[:, None] + at_hours[indices], begin, start, last)
+        _keep(out, indices, forward.read(_tensors(forward, pack), places), prefix=prefix)
         done += int(lengths.sum())
         if progress:
             progress(done, len(windows.values), "")
-    return ReadOut(
-        states,
-        hourly,
-        Ragged(jumps, windows.offsets),
-        Ragged(information, windows.offsets),
-        displacement,
-    )
+    return out
 
 
-def _forward(model: LlamaForCausalLM, batch: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States (B × T × D), jumps and information from the second token on (B × T − 1 each)."""
-    hidden = model.model(input_ids=batch).last_hidden_state
-    step = torch.linalg.vector_norm(hidden[:, 1:].float() - hidden[:, :-1].float(), dim=-1)
-    logits = model.lm_head(hidden[:, :-1]).float()
-    log_p = torch.log_softmax(logits, dim=-1).gather(2, batch[:, 1:, None]).squeeze(2)
-    return hidden.float().cpu().numpy(), step.cpu().numpy(), -log_p.cpu().numpy()
+def last_states(
+    forward: Forward,
+    windows: Ragged,
+    *,
+    pack_tokens: int = PACK_TOKENS,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """R at the last token of each window (n × D) and nothing else: a pass without the output layer."""
+    states = np.empty((len(windows), forward.model.config.hidden_size), dtype=np.float32)
+    done = 0
+    for indices, pack in _packs(windows, pack_tokens):
+        last = pack.bounds[1 : len(indices) + 1] - 1
+        states[indices] = forward.states_of(_tensors(forward, pack), last)
+        done += int(windows.lengths[indices].sum())
+        if progress:
+            progress(done, len(windows.values), "")
+    return states
+
+
+def _packs(windows: Ragged, pack_tokens: int) -> Iterator[tuple[np.ndarray, Pack]]:
+    """Longest windows first, one after another while they fit, then whatever fits: nothing is drawn."""
+    pieces = Pieces(windows.values, windows.offsets[:-1], windows.lengths)
+    room = max(pack_tokens, int(windows.lengths.max(initial=0)))
+    order = np.argsort(-windows.lengths, kind="stable")
+    ends = np.cumsum(windows.lengths[order])
+    begin = 0
+    while begin < len(order):
+        before = ends[begin - 1] if begin else 0
+        end = int(np.searchsorted(ends, before + room, side="right"))
+        chosen = order[begin:end]
+        length = int(windows.lengths[chosen].sum())
+        # a length of its own for every pack would cost a kernel each
+        yield chosen, make_pack(pieces, chosen, pad=0, pad_to=-(-length // PAD_UNIT) * PAD_UNIT)
+        begin = end
+
+
+def _tensors(forward: Forward, pack: Pack) -> tuple:
+    return to_tensors(pack, forward.device, fixed=False)
+
+
+def _keep(out: ReadOut, indices: np.ndarray, read: PackReadOut, *, prefix: int) -> None:
+    """Put what a pack gave where its stays stand."""
+    offsets = out.jumps.offsets
+    lengths = (offsets[1:] - offsets[:-1])[indices]
+    n_tokens = int(lengths.sum())
+    starts = np.cumsum(lengths) - lengths
+    positions = np.arange(n_tokens) - np.repeat(starts, lengths)
+    flat = np.repeat(offsets[indices], lengths) + positions
+    out.jumps.values[flat] = read.jumps[:n_tokens]
+    out.information.values[flat] = read.information[:n_tokens]
+    out.risks[flat] = read.risks[:n_tokens]
+    for name in (
+        "states",
+        "hourly",
+        "hourly_steps",
+        "displacement",
+        "event_displacement",
+        "hourly_displacement",
+    ):
+        getattr(out, name)[indices] = getattr(read, name)
+    out.turn[indices] = _mean_angle(read.turns[:n_tokens], positions >= prefix, starts)
+
+
+def _mean_angle(cosines: np.ndarray, event: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Mean of the angles in degrees over the events of each stay; `starts` are the stays' first tokens."""
+    counted = event & np.isfinite(cosines)
+    angle = np.where(counted, np.degrees(np.arccos(np.where(counted, cosines, 1.0))), 0.0)
+    number = np.add.reduceat(counted.astype(np.int64), starts)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.add.reduceat(angle, starts) / number, dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -42,6 +42,7 @@ def evaluate(
     vocabulary_size: int,
     seed: int,
     n_bootstrap: int = 1000,
+    probes: Mapping[str, Probe] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Fit on the source's training split, test everywhere, and once more after fitting at each target.
@@ -49,7 +50,8 @@ def evaluate(
     Arms: "in_distribution" (source to source), "zero_shot" (the source's models on a target's test
     split, nothing fitted there) and "adapted" (the same models fitted anew on the target's training
     split, on the source model's representations). Tuning splits are not used. Every model of an outcome
-    is fitted and tested on the same stays, those that count for it. `progress` is called with steps done
+    is fitted and tested on the same stays, those that count for it; the source's `probes`, where given, were
+    fitted when the states were read. `progress` is called with steps done
     and steps in all. The order of rows in any table changes nothing; the same seed gives the same frames,
     on any number of cores: sums run on one thread, since their order would change the last digits.
 
@@ -75,8 +77,8 @@ def evaluate(
     tests = {name: stays.split("test") for name, stays in aligned.items()}
     notes += _empty_splits(aligned, tests)
     with threadpool_limits(limits=1, user_api="blas"):
-        predictions, probes, fit_notes = _fit_and_predict(
-            aligned, tests, vocabulary_size=vocabulary_size, tick=tick
+        predictions, used, fit_notes = _fit_and_predict(
+            aligned, tests, probes or {}, vocabulary_size=vocabulary_size, tick=tick
         )
         metrics, score_notes = score(
             predictions, _patients(tests), seed=seed, n_bootstrap=n_bootstrap, tick=tick
@@ -85,11 +87,16 @@ def evaluate(
     if progress:
         progress(total, total)
     notes += fit_notes + score_notes + association_notes
-    return Evaluation(metrics, predictions, associations, probes, notes)
+    return Evaluation(metrics, predictions, associations, used, notes)
 
 
 def _fit_and_predict(
-    aligned: dict[str, Stays], tests: dict[str, Stays], *, vocabulary_size: int, tick: Callable[[], None]
+    aligned: dict[str, Stays],
+    tests: dict[str, Stays],
+    given: Mapping[str, Probe],
+    *,
+    vocabulary_size: int,
+    tick: Callable[[], None],
 ) -> tuple[pl.DataFrame, dict[str, Probe], list[str]]:
     """Predictions of every arm, the source's probes and notes; the first site is the source."""
     source = next(iter(aligned))
@@ -102,7 +109,10 @@ def _fit_and_predict(
         for outcome in OUTCOMES.values():
             models: dict[str, Model] = {}
             if len(training):
-                models, fit_notes = fit_models(training, outcome, vocabulary_size=vocabulary_size)
+                probe = given.get(outcome.name) if name == source else None
+                models, fit_notes = fit_models(
+                    training, outcome, vocabulary_size=vocabulary_size, probe=probe
+                )
                 notes += fit_notes
             if name == source:
                 source_models[outcome.name] = models

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ehrfm_core.evaluation.baselines import Encoder, encoders
-from ehrfm_core.evaluation.probes import Probe, fit_probe
+from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_probe
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import Outcome
-
-FEWEST_EVENTS_TO_FIT = 2
 
 MODEL_LABELS = {
     "probe": "the foundation model",
@@ -35,10 +33,11 @@ class Model:
 
 
 def fit_models(
-    training: Stays, outcome: Outcome, *, vocabulary_size: int
+    training: Stays, outcome: Outcome, *, vocabulary_size: int, probe: Probe | None = None
 ) -> tuple[dict[str, Model], list[str]]:
     """Fit the probe and every baseline on the same stays, those of `training` that count.
 
+    A `probe` that is given was fitted on these stays before, when their states were read.
     Empty, with one note, where fewer than two of these stays have the event, or fewer than two do not.
     """
     counting = training.counting(outcome)
@@ -48,8 +47,11 @@ def fit_models(
         return {}, [_no_fit(counting, outcome, events)]
     models, notes = {}, []
     for name, encode in encoders(counting, vocabulary_size=vocabulary_size).items():
-        probe, converged = fit_probe(encode(counting), labels)
-        models[name] = Model(name, encode, probe)
+        if name == "probe" and probe is not None:
+            models[name] = Model(name, encode, probe)
+            continue
+        fitted, converged = fit_probe(encode(counting), labels)
+        models[name] = Model(name, encode, fitted)
         if not converged:
             notes.append(
                 f"For {outcome.label} at {training.site}, the fit of {MODEL_LABELS[name]} stopped before it "

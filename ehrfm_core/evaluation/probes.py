@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import polars as pl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from ehrfm_core.dynamics.readouts import LinearReadouts
+from ehrfm_core.outcomes import OUTCOMES
 
 MAX_ITERATIONS = 5000
+FEWEST_EVENTS_TO_FIT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,11 @@ class Probe:
             raise ValueError(f"the probe reads {len(self.coefficient)} features, not {states.shape[-1]}")
         logit = (states - self.center) / self.scale @ self.coefficient + self.intercept
         return np.exp(-np.logaddexp(0.0, -logit))
+
+    def folded(self) -> tuple[np.ndarray, float]:
+        """Weights (features) and bias of the same logit read from states that are not standardised."""
+        weight = self.coefficient / self.scale
+        return weight, float(self.intercept - self.center @ weight)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that gives back the very same numbers."""
@@ -82,3 +94,28 @@ def fit_probe(features: np.ndarray, labels: np.ndarray) -> tuple[Probe, bool]:
         intercept=np.array(model.intercept_[0]),
     )
     return probe, converged
+
+
+def fit_source_probes(stays: pl.DataFrame, states: np.ndarray) -> dict[str, Probe]:
+    """One probe an outcome, fitted on the stays that count for it; none where there are too few events.
+
+    Row i of `stays` and of `states` (n × D) is the same stay, all of the source's training split.
+    """
+    probes = {}
+    usable = np.isfinite(states).all(axis=1)
+    with threadpool_limits(limits=1, user_api="blas"):
+        for name, outcome in OUTCOMES.items():
+            counted = stays.select(outcome.counts()).to_series().to_numpy() & usable
+            labels = stays[name].fill_null(value=False).to_numpy()[counted]
+            if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS_TO_FIT:
+                probes[name], _ = fit_probe(states[counted], labels)
+    return probes
+
+
+def readouts(probes: Mapping[str, Probe]) -> LinearReadouts | None:
+    """Probes in the form in which the pass over tokens reads them; None where there are none."""
+    if not probes:
+        return None
+    folded = [probe.folded() for probe in probes.values()]
+    weight, bias = np.stack([w for w, _ in folded], axis=1), np.array([b for _, b in folded])
+    return LinearReadouts(tuple(probes), weight, bias)

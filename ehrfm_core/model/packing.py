@@ -17,6 +17,7 @@ import numpy as np
 from ehrfm_core.ragged import Ragged
 
 NOT_SCORED = -100  # the target that torch's cross-entropy leaves out
+PAD_UNIT = 256  # packs come in few lengths: for each new one, kernels of matrix products are made anew
 POOL = 256  # stays among which the one is sought that fills a pack best
 
 

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ehrfm_core.errors import UserError
 from ehrfm_core.model.feed import Feed, in_order, share, some
 from ehrfm_core.model.keeper import Keeper
-from ehrfm_core.model.packing import Pieces, make_pack
+from ehrfm_core.model.packing import PAD_UNIT, Pieces, make_pack
 from ehrfm_core.model.parallel import no_sync_until_last, shard_again, spread, whole
 from ehrfm_core.model.report import Report
 from ehrfm_core.model.scorer import Scorer, mean_loss, to_tensors
@@ -31,7 +31,6 @@ from ehrfm_core.model.state import assemble, weights_of
 from ehrfm_core.ragged import Ragged
 
 LOG_EVERY = 10  # steps
-PAD_UNIT = 256  # packs come in few lengths: for each new one, kernels of matrix products are made anew
 
 
 class StoppedError(UserError):

@@ -26,6 +26,8 @@ PROBES = "results/probes.json"
 LOG = "log.jsonl"
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 STAGES = ("tokenize", "pretrain", "embed", "evaluate")
+MORE_STAGES = ("redact",)  # asked for by a command of their own, after the others
+ALL_STAGES = (*STAGES, *MORE_STAGES)
 
 Schema = dict[str, pl.DataType]
 
@@ -37,6 +39,9 @@ _COORDINATES: Schema = {
     "umap_y": pl.Float32(),
     "pca_x": pl.Float32(),
     "pca_y": pl.Float32(),
+    "step": pl.Float32(),  # full-space distance to the state an hour before; null at hour 0
+    "travelled": pl.Float32(),  # sum of the jumps of the events in that hour
+    "n_events": pl.Int32(),  # tokens of events in that hour
 }
 
 SITE_FILES: dict[str, Schema] = {
@@ -97,12 +102,22 @@ SITE_FILES: dict[str, Schema] = {
         "event_path_length": pl.Float64(),  # the same two without the static prefix
         "event_max_jump": pl.Float64(),
         "max_jump_minute": pl.Float64(),  # when the largest event jump happened; null without events
+        "mean_event_jump": pl.Float64(),
+        "event_displacement": pl.Float64(),  # from the end of the static prefix
+        "event_tortuosity": pl.Float64(),
+        "hourly_path_length": pl.Float64(),  # over the states at every full hour
+        "hourly_max_step": pl.Float64(),
+        "hourly_displacement": pl.Float64(),
+        "hourly_tortuosity": pl.Float64(),
+        "direction_change": pl.Float64(),  # degrees
     },
     # what `paths` is made of once there are probes: the same rows with `state`, R at that hour, in Float16
     "hourly": _ID | _COORDINATES,
     "paths": _ID | _COORDINATES | {f"risk_{name}": pl.Float32() for name in OUTCOMES},
     # risks are null where the stay does not count for the outcome or there is no probe
-    "jumps": _ID | {"jump": pl.List(pl.Float32()), "information": pl.List(pl.Float32())},  # first: 0 and null
+    "jumps": _ID
+    | {"jump": pl.List(pl.Float32()), "information": pl.List(pl.Float32())}  # first: 0 and null
+    | {f"risk_{name}": pl.List(pl.Float32()) for name in OUTCOMES},  # after every token
 }
 
 _ARM: Schema = {
@@ -138,6 +153,23 @@ RESULT_FILES: dict[str, Schema] = {
         "ci_high": pl.Float64(),
         "p_value": pl.Float64(),
         "n": pl.Int64(),
+    },
+}
+
+# written when asked for, by a stage of its own
+MORE_RESULT_FILES: dict[str, Schema] = {
+    "redaction": {
+        "site": pl.String(),
+        "outcome": pl.String(),
+        "dropped": pl.String(),  # none, most, least (events of most or least information), random
+        "share": pl.Float64(),  # of the events of each stay
+        "repeat": pl.Int32(),
+        "roc_auc": pl.Float64(),  # of the source's probe on the states of what is left
+        "change": pl.Float64(),  # against nothing dropped, on the same stays; null where nothing is
+        "ci_low": pl.Float64(),  # of the change, resampling patients
+        "ci_high": pl.Float64(),
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
     },
 }
 

@@ -14,6 +14,7 @@ from ehrfm_core.study.files import fingerprint, read_json
 from ehrfm_core.study.layout import (
     MANIFEST,
     MAPS,
+    MORE_RESULT_FILES,
     RESULT_FILES,
     SITE_FILES,
     TOKENIZER,
@@ -66,8 +67,8 @@ class Study:
         return self._read(site_file(site, name), SITE_FILES[name])
 
     def result(self, name: str) -> pl.DataFrame:
-        """A result table: metrics, predictions or associations (see layout.RESULT_FILES)."""
-        return self._read(result_file(name), RESULT_FILES[name])
+        """A result table: metrics, predictions, … (see layout.RESULT_FILES and MORE_RESULT_FILES)."""
+        return self._read(result_file(name), (RESULT_FILES | MORE_RESULT_FILES)[name])
 
     def states(self, site: str) -> tuple[list[str], np.ndarray]:
         """Ids (n) and 24 h representations (n × hidden size, float32) of a site, in the same order."""

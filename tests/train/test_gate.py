@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
 from ehrfm_core.dynamics import states
+from ehrfm_core.dynamics.forward import Forward
 from ehrfm_core.errors import UserError
 from ehrfm_core.model import attention
 from ehrfm_core.model.checkpoint import load
@@ -46,12 +46,16 @@ def test_a_trained_model_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(check_information(load(DEMO / "model"), pieces, device="cpu", seed=0)) < 1e-5
 
 
+def test_bfloat16_is_near_enough(model: LlamaForCausalLM) -> None:
+    assert 0 < abs(check_information(model, HELD_OUT, device="cpu", seed=0, bf16=True)) < 1e-3
+
+
 def test_a_large_split_is_looked_at_in_part(model: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     read, seen = gate.read_out, []
 
-    def counting(model: LlamaForCausalLM, lists: Ragged, *more: Any, **options: Any) -> states.ReadOut:
+    def counting(forward: Forward, lists: Ragged, *more: Any, **options: Any) -> states.ReadOut:
         seen.append(len(lists.values))
-        return read(model, lists, *more, **options)
+        return read(forward, lists, *more, **options)
 
     monkeypatch.setattr(gate, "read_out", counting)
     monkeypatch.setattr(gate, "TOKENS", 200)
@@ -59,31 +63,29 @@ def test_a_large_split_is_looked_at_in_part(model: LlamaForCausalLM, monkeypatch
     assert 100 < seen[0] <= 200 < HELD_OUT.n_tokens
 
 
+def tampered_information(patch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    honest = Forward._information
+    patch.setattr(Forward, "_information", lambda *given: change(honest(*given)))
+
+
 def shifted(patch: pytest.MonkeyPatch) -> None:
-    """The state of a token is that of the one after it."""
-    forward = states._forward
-
-    def wrong(model: LlamaForCausalLM, batch: torch.Tensor) -> tuple[np.ndarray, ...]:
-        hidden, step, nats = forward(model, batch)
-        return hidden, step, np.roll(nats, 1, axis=1)
-
-    patch.setattr(states, "_forward", wrong)
+    """What is read of a token belongs to the one before it."""
+    tampered_information(patch, lambda nats: nats.roll(1))
 
 
 def not_a_number(patch: pytest.MonkeyPatch) -> None:
-    forward = states._forward
-    patch.setattr(states, "_forward", lambda *given: (*forward(*given)[:2], forward(*given)[2] * np.nan))
+    tampered_information(patch, lambda nats: nats * torch.nan)
 
 
 def other_weights(patch: pytest.MonkeyPatch) -> None:
     """What is read is not what was trained."""
     read = gate.read_out
 
-    def wrong(model: LlamaForCausalLM, *more: Any, **options: Any) -> states.ReadOut:
-        tampered = copy.deepcopy(model)
+    def wrong(forward: Forward, *more: Any, **options: Any) -> states.ReadOut:
+        tampered = copy.deepcopy(forward.model)
         with torch.no_grad():
             tampered.model.norm.weight *= 1.02
-        return read(tampered, *more, **options)
+        return read(Forward(tampered), *more, **options)
 
     patch.setattr(gate, "read_out", wrong)
 
@@ -99,8 +101,13 @@ def stays_see_each_other(patch: pytest.MonkeyPatch) -> None:
 
 
 def read_backwards(patch: pytest.MonkeyPatch) -> None:
-    pad_right = states.pad_right
-    patch.setattr(states, "pad_right", lambda *given, **options: pad_right(*given, **options)[:, ::-1].copy())
+    to_tensors = states.to_tensors
+
+    def wrong(*given: Any, **options: Any) -> tuple[torch.Tensor, ...]:
+        tokens, *others = to_tensors(*given, **options)
+        return (tokens.flip(0), *others)
+
+    patch.setattr(states, "to_tensors", wrong)
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")

@@ -13,6 +13,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from ehrfm_core.clif.tables import ID
+from ehrfm_core.dynamics.forward import Forward
 from ehrfm_core.dynamics.states import read_out
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.outcomes import OUTCOMES
@@ -171,8 +172,8 @@ def test_events_after_the_window_change_no_state(one: Run) -> None:
     """The whole way from tables to states, with everything after 24 h changed."""
     study = one.study
     tokenizer = study.tokenizer()
-    pad = tokenizer["vocabulary"]["PAD"]
-    model = load(study.folder / MODEL)
+    bf16 = study.manifest.stages["embed"].summary["precision"] == "bf16"
+    forward = Forward(load(study.folder / MODEL), bf16=bf16)
     frame = study.site_table("mimic", "timelines").sort(ID).head(20)
     inside = pl.col("minutes").list.eval(pl.element() <= 1440).list.sum()
     late = {"tokens": ([7, 8, 9], pl.Int32), "minutes": ([1441.0, 1500.0, 1600.0], pl.Float32)}
@@ -184,7 +185,7 @@ def test_events_after_the_window_change_no_state(one: Run) -> None:
     for timelines in (frame, changed):
         cut = cut_window(timelines, tokenizer["vocabulary"], hours=24, max_tokens=1024)
         tokens, minutes = to_ragged(cut["tokens"], np.int64), to_ragged(cut["minutes"], np.float32)
-        outs.append(read_out(model, tokens, minutes, hours=24, pad=pad))
+        outs.append(read_out(forward, tokens, minutes, hours=24))
     assert np.array_equal(outs[0].states, outs[1].states)
     stored = dict(study.site_table("mimic", "states").iter_rows())
     for i, stay in enumerate(frame[ID]):

@@ -29,6 +29,12 @@ cotorra needs an environment of its own:
 python -m venv cotorra && cotorra/bin/pip install torch==2.13.0 cotorra
 """
 
+EMBEDDING_STORY = """\
+Read states, jumps, information and risks out of one checkpoint (random weights) on the same windows, each as
+a fresh process and in turns: ours and, where it is at hand, `cotorra extract`. Rates are tokens a second,
+medians with their range; starting up and loading the model is not counted, the writing of what is kept is.
+"""
+
 
 def add_tokenizer_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `python -m train bench tokenizer`."""
@@ -105,4 +111,23 @@ def add_training_bench_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--longest", type=positive_number, metavar="N", help="longest sequence (1024)")
     command.add_argument("--full", action="store_true", help="with the ladder: every sequence is that long")
+    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def add_embedding_bench_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench embedding`."""
+    command.description = EMBEDDING_STORY
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument(
+        "study", type=Path, nargs="?", metavar="STUDY", help="a tokenized study (the bundled one)"
+    )
+    command.add_argument("--size", default="small", help="architecture (small: 7 M parameters)")
+    command.add_argument("--cotorra", metavar="FILE", help="the program, such as cotorra/bin/cotorra")
+    command.add_argument(
+        "--tokens", type=positive_number, default=60_000, metavar="N", help="of random stays' windows (60000)"
+    )
+    command.add_argument("--repeats", type=positive_number, default=3, metavar="N", help="runs of each (3)")
+    command.add_argument(
+        "--device", choices=["cpu", "cuda"], help="with cuda: our pass alone, by the tokens of a pack (cpu)"
+    )
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
