@@ -36,15 +36,16 @@ from ehrfm_core.tokens.window import to_series
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
 
+READING = 2  # what is read: goes up where states are read otherwise or more is kept
 SHARDS = "embedding.partial"  # what a pass that was killed goes on from
 PLACED_AT_ONCE = 1 << 26  # numbers, 256 MB
 LOGIT_STEPS = 32  # a unit of log-odds
+NAT_STEPS = 128
 
 
 def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
     """Run the stage: the forest and both maps are fitted on the source's training split only."""
-    settings = {"seed": seed, "version": __version__}
-
+    settings = {"seed": seed, "version": __version__, "reading": READING}
     inputs = inputs_of(folder, manifest, "embed")
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
@@ -165,7 +166,7 @@ def _write_site(
             {
                 ID: ids,
                 "jump": to_series(out.jumps),
-                "information": to_series(out.information).list.eval(pl.element().fill_nan(None)),
+                "information": to_series(_rounded(out.information)).list.eval(pl.element().fill_nan(None)),
                 **_risks(window, out, outcomes),
             }
         ),
@@ -184,8 +185,10 @@ def _write_site(
             }
         ),
     }
+    few = ("information", *(f"risk_{name}" for name in OUTCOMES))
     for name, frame in frames.items():
-        write_table(folder / site_file(site, name), frame, SITE_FILES[name])
+        file = folder / site_file(site, name)
+        write_table(file, frame, SITE_FILES[name], few_values=few if name == "jumps" else ())
         result.files.append(site_file(site, name))
 
 
@@ -205,6 +208,11 @@ def _risks(window: Windows, out: ReadOut, outcomes: tuple[str, ...]) -> dict[str
         frame = pl.DataFrame({"risk": lists, "counts": counts})
         risks[column] = frame.select(pl.when("counts").then("risk").alias(column)).to_series()
     return risks
+
+
+def _rounded(information: Ragged) -> Ragged:
+    """To 1/128 nat: few values, a third of the bytes; means are taken before."""
+    return Ragged(np.rint(information.values * NAT_STEPS) / NAT_STEPS, information.offsets)
 
 
 def _describe(maps: Maps, placed: list[Placed], held_out: np.ndarray, *, seed: int) -> dict[str, Any]:

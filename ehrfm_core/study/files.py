@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,31 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not readable JSON ({error}); delete it and run again.") from None
 
 
-def write_table(path: Path, frame: pl.DataFrame, schema: Schema) -> None:
-    """Write a parquet file after casting `frame` to `schema` (further columns are kept as they are)."""
+def write_table(path: Path, frame: pl.DataFrame, schema: Schema, *, few_values: Sequence[str] = ()) -> None:
+    """Write a parquet file after casting `frame` to `schema` (further columns are kept as they are).
+
+    `few_values` names list columns whose numbers repeat: they are written as numbers of a dictionary, half
+    the bytes, which polars itself does not do within lists.
+    """
     missing = [column for column in schema if column not in frame.columns]
     assert not missing, f"{path.name}: columns {missing} were not computed"
     frame = frame.with_columns(pl.col(column).cast(dtype) for column, dtype in schema.items())
     with replacing(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd")
+        if not few_values:
+            frame.write_parquet(temporary, compression="zstd")
+            return
+        from pyarrow import parquet  # the dashboard only reads
+
+        lists = [name for name, dtype in schema.items() if dtype == pl.List(pl.Float32)]
+        parquet.write_table(
+            frame.to_arrow(),
+            temporary,
+            compression="zstd",
+            use_dictionary=[f"{name}.list.element" for name in few_values],
+            column_encoding={
+                f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists if name not in few_values
+            },
+        )
 
 
 def write_parts(path: Path, frames: Iterable[pl.DataFrame], schema: Schema) -> None:

@@ -116,11 +116,33 @@ def _dynamics(study: Study) -> list[str]:
             wrong = int((~np.isclose(sums.select(value).to_series(), sums[column], rtol=1e-6)).sum())
             if wrong:
                 findings.append(f"{file}: {column} of {wrong} stays does not follow from their jumps.")
+        nats = pl.col("information").cast(pl.List(pl.Float64)).list.mean().fill_null(0.0)  # kept to 1/128 nat
+        apart = (nats - pl.col("mean_information").fill_null(0.0)).abs() > 0.005
+        if wrong := sums.filter(apart).height:
+            findings.append(f"{file}: mean_information of {wrong} stays does not follow from their tokens.")
+        findings += _hours(study, site)
         for column in ("jump", "information"):
             wrong = sums.filter(pl.col(column).list.len() != pl.col("n_tokens")).height
             if wrong:
                 jumps = study.folder / site_file(site, "jumps")
                 findings.append(f"{jumps}: {column} of {wrong} stays has not one entry a token.")
+    return findings
+
+
+def _hours(study: Study, site: str) -> list[str]:
+    """What is travelled hour by hour sums to the path of the events, and the steps to that of the hours."""
+    sums = (
+        study.site_table(site, "paths")
+        .group_by(ID)
+        .agg(pl.col("travelled").cast(pl.Float64).sum(), pl.col("step").cast(pl.Float64).sum())
+        .join(study.site_table(site, "dynamics"), on=ID)
+    )
+    findings = []
+    for part, whole in (("travelled", "event_path_length"), ("step", "hourly_path_length")):
+        wrong = int((~np.isclose(sums[part], sums[whole], rtol=1e-5, atol=1e-4)).sum())
+        if wrong:
+            file = study.folder / site_file(site, "paths")
+            findings.append(f"{file}: {part} of {wrong} stays does not sum to their {whole}.")
     return findings
 
 
