@@ -16,6 +16,9 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
+from ehrfm_core.dynamics.detector_names import DETECTORS, FOREST
+from ehrfm_core.evaluation.outliers import describe_outliers
+from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, sha256, write_json, write_table
@@ -117,6 +120,7 @@ def make_study(
             "predictions": predictions,
             "metrics": _metrics(predictions),
             "associations": _associations(tables, rng),
+            "outliers": _outliers(tables, seed),
         }
         for name, frame in results.items():
             save("evaluate", result_file(name), frame, RESULT_FILES[name])
@@ -194,6 +198,7 @@ def _site(
     walk += rng.normal(scale=2, size=(n, 1, 2)) + severity[:, None, None] + shift
     paths = _paths(stays, walk, severity, rng)
     states = rng.normal(size=(n, HOURS + 1, HIDDEN)).astype(np.float32)
+    dynamics = _dynamics(ids, jumps, window, rng, severity, shift)
     return {
         "stays": stays,
         "timelines": timelines,
@@ -204,7 +209,8 @@ def _site(
         "states": pl.DataFrame({"hospitalization_id": ids}).with_columns(
             state=pl.Series(states[:, -1], dtype=pl.Array(pl.Float32, HIDDEN))
         ),
-        "dynamics": _dynamics(ids, jumps, window, rng, severity, shift),
+        "dynamics": dynamics,
+        "anomaly": _anomaly(dynamics),
         "hourly": paths.drop(pl.selectors.starts_with("risk_")).with_columns(
             state=pl.Series(states.reshape(-1, HIDDEN), dtype=pl.Array(pl.Float32, HIDDEN))
         ),
@@ -374,6 +380,16 @@ def _dynamics(
     )
 
 
+def _anomaly(dynamics: pl.DataFrame) -> pl.DataFrame:
+    """The forest's score as it is; the others follow it with noise of their own, on other scales."""
+    score, rng = dynamics["anomaly_score"].to_numpy(), np.random.default_rng(len(dynamics))
+    columns: dict[str, np.ndarray] = {}
+    for i, name in enumerate(DETECTORS):
+        own = score if name == FOREST else 10 * i * (score + rng.normal(scale=0.05 * i, size=len(score)))
+        columns |= {f"{name}_score": own, f"{name}_flag": own > (0.5 if name == FOREST else 5 * i)}
+    return dynamics.select("hospitalization_id").with_columns(**{k: pl.Series(v) for k, v in columns.items()})
+
+
 def _paths(
     stays: pl.DataFrame, walk: np.ndarray, severity: np.ndarray, rng: np.random.Generator
 ) -> pl.DataFrame:
@@ -504,6 +520,17 @@ def _associations(tables: dict[str, dict[str, pl.DataFrame]], rng: np.random.Gen
                         }
                     )
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _outliers(tables: dict[str, dict[str, pl.DataFrame]], seed: int) -> pl.DataFrame:
+    """The figures themselves, from few resamples: they need no model."""
+    tests = {}
+    for site, frames in tables.items():
+        frame = frames["stays"].join(frames["anomaly"], on="hospitalization_id").filter(split="test")
+        n = frame.height
+        nothing = Ragged.from_lengths(np.zeros(0, dtype=np.int32), np.zeros(n, dtype=np.int64))
+        tests[site] = Stays(site, frame.sort("hospitalization_id"), np.zeros((n, 1)), nothing)
+    return describe_outliers(tests, seed=seed, n_bootstrap=120)[0]
 
 
 def _maps(sites: list[str], n: int) -> dict[str, object]:
