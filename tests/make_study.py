@@ -198,6 +198,9 @@ def _site(
     walk += rng.normal(scale=2, size=(n, 1, 2)) + severity[:, None, None] + shift
     paths = _paths(stays, walk, severity, rng)
     states = rng.normal(size=(n, HOURS + 1, HIDDEN)).astype(np.float32)
+    every = pl.DataFrame(
+        {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
+    ).with_columns(_token_risks(stays, tokens, rng))
     dynamics = _dynamics(ids, jumps, window, rng, severity, shift)
     return {
         "stays": stays,
@@ -215,10 +218,18 @@ def _site(
             state=pl.Series(states.reshape(-1, HIDDEN), dtype=pl.Array(pl.Float32, HIDDEN))
         ),
         "paths": paths,
-        "jumps": pl.DataFrame(
-            {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
-        ),
+        "jumps": every,
     }
+
+
+def _token_risks(stays: pl.DataFrame, tokens: Ragged, rng: np.random.Generator) -> list[pl.Series]:
+    """A risk after every token; null for stays that do not count."""
+    risks = []
+    for name, outcome in OUTCOMES.items():
+        values = to_series(Ragged(rng.random(len(tokens.values)).astype(np.float32), tokens.offsets))
+        lists = pl.DataFrame({"risk": values, "counts": stays.select(outcome.counts()).to_series()})
+        risks.append(lists.select(pl.when("counts").then("risk").alias(f"risk_{name}")).to_series())
+    return risks
 
 
 def _categories(tokens: Ragged, vocabulary: dict[str, int], n: int) -> pl.DataFrame:
@@ -374,6 +385,14 @@ def _dynamics(
         .then(None)
         .otherwise(pl.col("path_length") / moved),
         speed_per_hour=pl.col("event_path_length") / HOURS,
+        mean_event_jump=pl.col("event_path_length") / (pl.Series(jumps.lengths) - 6).clip(1),
+        event_displacement=pl.Series(moved),
+        event_tortuosity=pl.col("event_path_length") / moved,
+        hourly_path_length=pl.Series(moved * rng.uniform(1, 4, n)),
+        hourly_max_step=pl.Series(moved / 4),
+        hourly_displacement=pl.Series(moved),
+        hourly_tortuosity=pl.Series(rng.uniform(1, 4, n)),
+        direction_change=pl.Series(rng.normal(100, 8, n)),
         mean_information=pl.Series(rng.gamma(20, 0.08, n)),
         anomaly_score=pl.Series(score),
         outlier=pl.Series(score > 0.5),
@@ -403,8 +422,13 @@ def _paths(
             "umap_y": 5 * np.cos(y / 3) - 0.4 * x,
             "pca_x": x,
             "pca_y": y,
+            "step": np.where(
+                np.tile(np.arange(hours), n) > 0, np.hypot(np.gradient(x), np.gradient(y)), np.nan
+            ),
+            "travelled": rng.gamma(3, 2, n * hours),
+            "n_events": rng.poisson(3, n * hours),
         }
-    )
+    ).with_columns(pl.col("step").fill_nan(None))
     counted = stays.select(
         "hospitalization_id", *(o.counts().alias(f"counts_{name}") for name, o in OUTCOMES.items())
     )

@@ -6,13 +6,17 @@ it, changes with the length of the record.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 
 from ehrfm_core.clif.tables import ID
-from ehrfm_core.dynamics.space import Space
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens.decode import token_table
+
+if TYPE_CHECKING:
+    from ehrfm_core.dynamics.space import Space
 
 MATCHED = (30, 200)  # at least, at most; between them one in twenty, so that the matches stay close
 FEWEST_MATCHED = 10
