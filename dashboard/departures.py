@@ -55,7 +55,8 @@ def why(study: Study, site: str, stay: str) -> None:
         )
         return
     colour = theme.site_colours(study.sites)[site]
-    span = f"{matched['n_tokens'].min():,} to {matched['n_tokens'].max():,}"
+    fewest, most = matched.select(pl.col("n_tokens").min(), most=pl.col("n_tokens").max()).row(0)
+    span = f"{fewest:,} to {most:,}"
     who = (
         f"Stay {ui.plain(stay)} of {site}, {row['n_tokens']:,} tokens, against {matched.height:,} inliers "
         f"with {span}. One stay: no interval; the grey span holds 90 % of the inliers."

@@ -57,8 +57,8 @@ def compare(study: Study, outcome: Outcome) -> None:
             column_config={"n": st.column_config.NumberColumn("n", format="localized")},
         )
         st.caption(
-            "Intervals are 95 %. “Against the forest”: difference of the AUC among like numbers of tokens, on "
-            "the same stays. Odds ratio: flagged against others with as many tokens, Mantel & Haenszel."
+            "Intervals are 95 %. “Against the forest”: difference of the AUC among like numbers of tokens, "
+            "on the same stays. Odds ratio: flagged against others with as many tokens, Mantel & Haenszel."
         )
 
 

@@ -69,7 +69,7 @@ def comparison(rows: pl.DataFrame, labels: Mapping[str, str], colours: Mapping[s
             )
         if reference is not None:
             line = {"color": theme.RULE, "dash": "dash", "width": 1.5}
-            figure.add_vline(x=reference, line=line, row=1, col=k)  # type: ignore[arg-type]
+            figure.add_vline(x=reference, line=line, row=1, col=k)
     theme.style(figure, height=150 + 52 * len(place), hovermode="closest")
     figure.update_layout(margin_t=64, legend_y=1.1)
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", row=1, col=1)

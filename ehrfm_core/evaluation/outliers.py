@@ -112,7 +112,7 @@ def _charting(test: Stays, name: str) -> Iterator[Row]:
 def _quantiles(score: np.ndarray, **more: object) -> Iterator[Row]:
     values = np.quantile(score.astype(np.float64), QUANTILES) if len(score) else [None] * len(QUANTILES)
     for level, value in zip(QUANTILES, values, strict=True):
-        yield _row(f"quantile_{level:g}", None if value is None else float(value), **more)
+        yield _row(f"quantile_{level:g}", None if value is None else float(value)) | more
 
 
 def _of_outcome(
@@ -137,7 +137,7 @@ def _of_outcome(
     missing: Row = {"outcome": outcome.name, "n": 0, "n_events": 0}
     for name in found:
         if name not in scores:
-            yield from (_row(measure, None, **missing, detector=name) for measure in AREAS)
+            yield from (_row(measure, None) | missing | {"detector": name} for measure in AREAS)
     areas = _areas(scores, labels, strata, frame["patient_id"].to_numpy(), rng, n_bootstrap)
     yield from _with(areas, outcome=outcome.name)
 
@@ -151,7 +151,7 @@ def _by_flag(flags: np.ndarray, labels: np.ndarray, strata: np.ndarray, *, known
     odds = mantel_haenszel(flags, labels, strata) if known else None
     ratio = (None, None) if odds is None else (odds[0], odds[1:])
     size = {"n": len(labels), "n_events": int(labels.sum())} if known else {"n": 0, "n_events": 0}
-    yield _row("odds_ratio_adjusted", *ratio, **size)
+    yield _row("odds_ratio_adjusted", *ratio) | size
 
 
 def _areas(
