@@ -16,6 +16,9 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
+from ehrfm_core.dynamics.detector_names import DETECTORS, FOREST
+from ehrfm_core.evaluation.outliers import describe_outliers
+from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, sha256, write_json, write_table
@@ -117,6 +120,7 @@ def make_study(
             "predictions": predictions,
             "metrics": _metrics(predictions),
             "associations": _associations(tables, rng),
+            "outliers": _outliers(tables, seed),
         }
         for name, frame in results.items():
             save("evaluate", result_file(name), frame, RESULT_FILES[name])
@@ -194,6 +198,10 @@ def _site(
     walk += rng.normal(scale=2, size=(n, 1, 2)) + severity[:, None, None] + shift
     paths = _paths(stays, walk, severity, rng)
     states = rng.normal(size=(n, HOURS + 1, HIDDEN)).astype(np.float32)
+    every = pl.DataFrame(
+        {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
+    ).with_columns(_token_risks(stays, tokens, rng))
+    dynamics = _dynamics(ids, jumps, window, rng, severity, shift)
     return {
         "stays": stays,
         "timelines": timelines,
@@ -204,15 +212,24 @@ def _site(
         "states": pl.DataFrame({"hospitalization_id": ids}).with_columns(
             state=pl.Series(states[:, -1], dtype=pl.Array(pl.Float32, HIDDEN))
         ),
-        "dynamics": _dynamics(ids, jumps, window, rng, severity, shift),
+        "dynamics": dynamics,
+        "anomaly": _anomaly(dynamics),
         "hourly": paths.drop(pl.selectors.starts_with("risk_")).with_columns(
             state=pl.Series(states.reshape(-1, HIDDEN), dtype=pl.Array(pl.Float32, HIDDEN))
         ),
         "paths": paths,
-        "jumps": pl.DataFrame(
-            {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
-        ).with_columns(**_token_risks(paths, jumps, to_ragged(window["minutes"], np.float32))),
+        "jumps": every,
     }
+
+
+def _token_risks(stays: pl.DataFrame, tokens: Ragged, rng: np.random.Generator) -> list[pl.Series]:
+    """A risk after every token; null for stays that do not count."""
+    risks = []
+    for name, outcome in OUTCOMES.items():
+        values = to_series(Ragged(rng.random(len(tokens.values)).astype(np.float32), tokens.offsets))
+        lists = pl.DataFrame({"risk": values, "counts": stays.select(outcome.counts()).to_series()})
+        risks.append(lists.select(pl.when("counts").then("risk").alias(f"risk_{name}")).to_series())
+    return risks
 
 
 def _categories(tokens: Ragged, vocabulary: dict[str, int], n: int) -> pl.DataFrame:
@@ -355,36 +372,41 @@ def _dynamics(
         path_length=pl.col("jump").sum(),
         max_jump=pl.col("jump").max(),
         mean_jump=pl.col("jump").mean(),
-        mean_event_jump=event.mean(),
         event_path_length=event.sum(),
         event_max_jump=event.max(),
         max_jump_minute=pl.col("minute").filter(pl.col("event")).get(event.arg_max()),
     )
     score = 1 / (1 + np.exp(-(-0.35 + 0.25 * severity + 0.3 * shift + rng.normal(scale=0.25, size=n))))
     moved = rng.gamma(6, 3, n)
-    return (
-        frame.drop("row")
-        .with_columns(
-            hospitalization_id=pl.Series(ids),
-            displacement=pl.Series(moved),
-            tortuosity=pl.when(pl.Series(rng.random(n) < 0.03))
-            .then(None)
-            .otherwise(pl.col("path_length") / moved),
-            speed_per_hour=pl.col("event_path_length") / HOURS,
-            mean_information=pl.Series(rng.gamma(20, 0.08, n)),
-            anomaly_score=pl.Series(score),
-            outlier=pl.Series(score > 0.5),
-        )
-        .with_columns(
-            event_displacement=0.9 * pl.col("displacement"),
-            event_tortuosity=pl.col("event_path_length") / (0.9 * pl.col("displacement")),
-            hourly_path_length=pl.col("displacement") * 3,
-            hourly_max_step=pl.col("displacement") / 2,
-            hourly_displacement=pl.col("displacement") / 1.5,
-            hourly_tortuosity=pl.lit(4.5),
-            direction_change=pl.Series(80 + 20 * score),
-        )
+    return frame.drop("row").with_columns(
+        hospitalization_id=pl.Series(ids),
+        displacement=pl.Series(moved),
+        tortuosity=pl.when(pl.Series(rng.random(n) < 0.03))
+        .then(None)
+        .otherwise(pl.col("path_length") / moved),
+        speed_per_hour=pl.col("event_path_length") / HOURS,
+        mean_event_jump=pl.col("event_path_length") / (pl.Series(jumps.lengths) - 6).clip(1),
+        event_displacement=pl.Series(moved),
+        event_tortuosity=pl.col("event_path_length") / moved,
+        hourly_path_length=pl.Series(moved * rng.uniform(1, 4, n)),
+        hourly_max_step=pl.Series(moved / 4),
+        hourly_displacement=pl.Series(moved),
+        hourly_tortuosity=pl.Series(rng.uniform(1, 4, n)),
+        direction_change=pl.Series(rng.normal(100, 8, n)),
+        mean_information=pl.Series(rng.gamma(20, 0.08, n)),
+        anomaly_score=pl.Series(score),
+        outlier=pl.Series(score > 0.5),
     )
+
+
+def _anomaly(dynamics: pl.DataFrame) -> pl.DataFrame:
+    """The forest's score as it is; the others follow it with noise of their own, on other scales."""
+    score, rng = dynamics["anomaly_score"].to_numpy(), np.random.default_rng(len(dynamics))
+    columns: dict[str, np.ndarray] = {}
+    for i, name in enumerate(DETECTORS):
+        own = score if name == FOREST else 10 * i * (score + rng.normal(scale=0.05 * i, size=len(score)))
+        columns |= {f"{name}_score": own, f"{name}_flag": own > (0.5 if name == FOREST else 5 * i)}
+    return dynamics.select("hospitalization_id").with_columns(**{k: pl.Series(v) for k, v in columns.items()})
 
 
 def _paths(
@@ -400,12 +422,13 @@ def _paths(
             "umap_y": 5 * np.cos(y / 3) - 0.4 * x,
             "pca_x": x,
             "pca_y": y,
+            "step": np.where(
+                np.tile(np.arange(hours), n) > 0, np.hypot(np.gradient(x), np.gradient(y)), np.nan
+            ),
+            "travelled": rng.gamma(3, 2, n * hours),
+            "n_events": rng.poisson(3, n * hours),
         }
-    ).with_columns(
-        step=pl.Series(_steps(walk)).fill_nan(None),
-        travelled=pl.Series(_steps(walk)).fill_nan(1.0) * 4,
-        n_events=pl.lit(4, dtype=pl.Int32),
-    )
+    ).with_columns(pl.col("step").fill_nan(None))
     counted = stays.select(
         "hospitalization_id", *(o.counts().alias(f"counts_{name}") for name, o in OUTCOMES.items())
     )
@@ -421,26 +444,6 @@ def _paths(
         pl.when(f"counts_{name}").then(pl.col(f"risk_{name}")).otherwise(None).alias(f"risk_{name}")
         for name in OUTCOMES
     ).drop(pl.selectors.starts_with("counts_"))
-
-
-def _steps(walk: np.ndarray) -> np.ndarray:
-    """Distance to the hour before, not a number at hour 0 (one row a stay and hour)."""
-    moved = np.linalg.norm(np.diff(walk, axis=1), axis=2)
-    return np.concatenate([np.full((len(walk), 1), np.nan), moved], axis=1).astype(np.float32).ravel()
-
-
-def _token_risks(paths: pl.DataFrame, jumps: Ragged, minutes: Ragged) -> dict[str, pl.Series]:
-    """After every token the risk of the hour it falls in."""
-    hours = paths["hour"].max() + 1  # type: ignore[operator]
-    place = jumps.rows * hours + np.minimum(np.ceil(minutes.values / 60).astype(int), hours - 1)
-    risks = {}
-    for name in OUTCOMES:
-        values = paths[f"risk_{name}"].cast(pl.Float32).to_numpy()
-        lists = to_series(Ragged(values[place], jumps.offsets))
-        whole = ~np.isnan(values.reshape(-1, hours)).any(axis=1)
-        frame = pl.DataFrame({"risk": lists, "whole": whole})
-        risks[f"risk_{name}"] = frame.select(pl.when("whole").then("risk")).to_series()
-    return risks
 
 
 def _arms(sites: list[str]) -> list[dict[str, object]]:
@@ -541,6 +544,17 @@ def _associations(tables: dict[str, dict[str, pl.DataFrame]], rng: np.random.Gen
                         }
                     )
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _outliers(tables: dict[str, dict[str, pl.DataFrame]], seed: int) -> pl.DataFrame:
+    """The figures themselves, from few resamples: they need no model."""
+    tests = {}
+    for site, frames in tables.items():
+        frame = frames["stays"].join(frames["anomaly"], on="hospitalization_id").filter(split="test")
+        n = frame.height
+        nothing = Ragged.from_lengths(np.zeros(0, dtype=np.int32), np.zeros(n, dtype=np.int64))
+        tests[site] = Stays(site, frame.sort("hospitalization_id"), np.zeros((n, 1)), nothing)
+    return describe_outliers(tests, seed=seed, n_bootstrap=120)[0]
 
 
 def _maps(sites: list[str], n: int) -> dict[str, object]:

@@ -14,6 +14,7 @@ from scipy.special import expit
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.dynamics.anomaly import THRESHOLD, anomaly_scores, fit_forest
+from ehrfm_core.dynamics.detectors import fit_detectors
 from ehrfm_core.dynamics.forward import Forward
 from ehrfm_core.dynamics.map_quality import neighborhood, site_auc, step_fidelity
 from ehrfm_core.dynamics.maps import MIN_DIST, NEIGHBORS, Maps, fit_maps
@@ -69,6 +70,8 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
                 in_train = window.split("train")
                 held_out = out.hourly[window.split("test")].astype(np.float32)
                 forest = fit_forest(out.states[in_train], seed=seed)
+                detectors = fit_detectors(out.states[in_train], seed=seed, forest=forest)
+                result.notes += detectors.notes
                 maps = _fit_maps(out.hourly[in_train].astype(np.float32), site, seed, result)
             points = _place(maps, out.hourly)
             scores = anomaly_scores(forest, out.states)
@@ -76,6 +79,9 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
                 window.stays[ID].to_list(), out, window.minutes, prefix=window.prefix, hours=window.hours
             ).with_columns(pl.Series("anomaly_score", scores), pl.Series("outlier", scores > THRESHOLD))
             _write_site(folder, window, out, dynamics, points, tuple(probes), result)
+            anomaly = detectors.table(window.stays[ID], out.states)
+            write_table(folder / site_file(site, "anomaly"), anomaly, SITE_FILES["anomaly"])
+            result.files.append(site_file(site, "anomaly"))
             result.summary[site] = {
                 "outlier_share": round(float((scores > THRESHOLD).mean()), 4),
                 "mean_information": round(float(np.nanmean(out.information.values)), 4),

@@ -65,6 +65,7 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
 
 def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
     ids, states = study.states(site)
+    scored = (study.folder / site_file(site, "anomaly")).is_file()  # not in studies of older versions
     window = cut_window(
         study.site_table(site, "timelines"),
         tokenizer.vocabulary,
@@ -77,6 +78,7 @@ def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
         state_ids=ids,
         states=states,
         dynamics=study.site_table(site, "dynamics"),
+        anomaly=study.site_table(site, "anomaly") if scored else None,
         windows=window.select(ID, "tokens"),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, state, stays, theme, ui
+from dashboard import data, departures, detectors, measures, state, stays, theme, ui
 from dashboard.charts import outliers as charts
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -52,7 +52,9 @@ def main() -> None:
     with right:
         inside_outside(known, study, outcome, threshold)
     drivers(known, study, threshold)
-    extremes(known, outcome)
+    detectors.compare(study, outcome)
+    chosen = extremes(known, outcome)
+    departures.why(study, *chosen)
 
 
 def _is_threshold(raw: str) -> bool:
@@ -109,9 +111,9 @@ def _number(value: object) -> str:
     return "–" if value is None else f"{float(value):,.0f}"  # type: ignore[arg-type]
 
 
-def extremes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
-    """The stays with the highest scores, each one click from its path."""
-    ui.section("The most unusual stays", "Click a row, then open its path.")
+def extremes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> tuple[str, str]:
+    """The stays with the highest scores; the site and id of the one chosen, else of the first."""
+    ui.section("The most unusual stays", "Click a row to see what sets the stay apart, or open its path.")
     every = pl.concat(
         [f.with_columns(site=pl.lit(site)) for site, f in frames.items()], how="diagonal_relaxed"
     )
@@ -161,6 +163,8 @@ def extremes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
         st.page_link(
             "app_pages/patient.py", label=f"Open stay {held[1]} ({held[0]})", icon=":material/timeline:"
         )
+        return held
+    return sites[0], ids[0]
 
 
 main()

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.associations import associate
 from ehrfm_core.evaluation.models import Model, fit_models
+from ehrfm_core.evaluation.outliers import describe_outliers
 from ehrfm_core.evaluation.probes import Probe
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import ID, SiteData, Stays, align
@@ -24,13 +25,14 @@ __all__ = ["Evaluation", "SiteData", "evaluate"]
 class Evaluation:
     """What a study's evaluate stage writes.
 
-    The three frames have the columns of `layout.RESULT_FILES`; `probes` holds the probe fitted at the source
+    The four frames have the columns of `layout.RESULT_FILES`; `probes` holds the probe fitted at the source
     for each outcome that could be fitted; `notes` are sentences for the reader.
     """
 
     metrics: pl.DataFrame
     predictions: pl.DataFrame
     associations: pl.DataFrame
+    outliers: pl.DataFrame
     probes: dict[str, Probe]
     notes: list[str]
 
@@ -62,7 +64,7 @@ def evaluate(
         raise UserError(f"The source {source!r} is none of the sites {', '.join(names)}; name one of them.")
     if len(set(names)) < len(names):
         raise UserError(f"A site stands twice among {', '.join(names)}; give each its own name.")
-    total = 3 * len(sites) * len(OUTCOMES)
+    total = 4 * len(sites) * len(OUTCOMES)
     steps = iter(range(1, total + 1))
 
     def tick() -> None:
@@ -84,10 +86,11 @@ def evaluate(
             predictions, _patients(tests), seed=seed, n_bootstrap=n_bootstrap, tick=tick
         )
         associations, association_notes = _associations(tests, tick=tick)
+        outliers, outlier_notes = describe_outliers(tests, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
     if progress:
         progress(total, total)
-    notes += fit_notes + score_notes + association_notes
-    return Evaluation(metrics, predictions, associations, used, notes)
+    notes += fit_notes + score_notes + association_notes + outlier_notes
+    return Evaluation(metrics, predictions, associations, outliers, used, notes)
 
 
 def _fit_and_predict(

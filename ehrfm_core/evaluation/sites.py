@@ -21,7 +21,8 @@ class SiteData:
 
     `stays` and `dynamics` have the columns of stays.parquet and dynamics.parquet; row i of `states`
     (n × hidden, float32) is the 24 h representation of stay `state_ids[i]`; `windows` has
-    hospitalization_id and tokens (list[int32]), the tokens of the window.
+    hospitalization_id and tokens (list[int32]), the tokens of the window; `anomaly`, where there is one, has
+    the columns of anomaly.parquet.
     """
 
     name: str
@@ -30,13 +31,14 @@ class SiteData:
     states: np.ndarray
     dynamics: pl.DataFrame
     windows: pl.DataFrame
+    anomaly: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Stays:
     """Stays of one site that have a representation and a window, in order of hospitalization_id.
 
-    Row i of `frame` (stays and dynamics joined), `states` and `tokens` is the same stay.
+    Row i of `frame` (stays, dynamics and outlier scores joined), `states` and `tokens` is the same stay.
     """
 
     site: str
@@ -81,6 +83,7 @@ def align(site: SiteData) -> tuple[Stays, list[str]]:
         ("states", states),
         ("dynamics", site.dynamics),
         ("windows", windows),
+        ("anomaly", pl.DataFrame({ID: []}) if site.anomaly is None else site.anomaly),
     ):
         repeated = table.height - table[ID].n_unique()
         if repeated:
@@ -94,6 +97,8 @@ def align(site: SiteData) -> tuple[Stays, list[str]]:
         .join(dynamics, on=ID, how="left")
         .sort(ID)
     )
+    if site.anomaly is not None:
+        frame = frame.join(site.anomaly, on=ID, how="left", maintain_order="left")
     notes = []
     if frame.height < site.stays.height:
         notes.append(

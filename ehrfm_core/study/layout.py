@@ -10,6 +10,7 @@ import re
 
 import polars as pl
 
+from ehrfm_core.dynamics.detector_names import DETECTORS
 from ehrfm_core.outcomes import OUTCOMES
 
 FORMAT_VERSION = 1
@@ -111,6 +112,13 @@ SITE_FILES: dict[str, Schema] = {
         "hourly_tortuosity": pl.Float64(),
         "direction_change": pl.Float64(),  # degrees
     },
+    # higher is stranger; null where the detector could not be fitted
+    "anomaly": _ID
+    | {
+        f"{name}_{part}": dtype
+        for name in DETECTORS
+        for part, dtype in (("score", pl.Float32()), ("flag", pl.Boolean()))
+    },
     # what `paths` is made of once there are probes: the same rows with `state`, R at that hour, in Float16
     "hourly": _ID | _COORDINATES,
     "paths": _ID | _COORDINATES | {f"risk_{name}": pl.Float32() for name in OUTCOMES},
@@ -153,6 +161,19 @@ RESULT_FILES: dict[str, Schema] = {
         "ci_high": pl.Float64(),
         "p_value": pl.Float64(),
         "n": pl.Int64(),
+    },
+    # of the test split; what each measure is stands in evaluation/outliers.py
+    "outliers": {
+        "site": pl.String(),
+        "detector": pl.String(),  # of detector_names.DETECTORS, or n_tokens: the amount of charting alone
+        "outcome": pl.String(),  # null where the measure is not of an outcome
+        "label": pl.Boolean(),  # of the stays measured; null: of all
+        "measure": pl.String(),
+        "estimate": pl.Float64(),
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
     },
 }
 

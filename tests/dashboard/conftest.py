@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,21 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damaged = make_study(folder / "damaged", sites={"mimic": 60})
     (damaged / "sites/mimic/dynamics.parquet").write_bytes(b"not parquet")
     (damaged / "results/metrics.parquet").unlink()
+    _forget_outliers(make_study(folder / "before", sites={"mimic": 90, "ucmc": 60}))
     break_study(folder / "broken")
     return folder
+
+
+def _forget_outliers(study: Path) -> None:
+    """Leave a study as it was made before outlier detectors were compared."""
+    content = json.loads((study / "study.json").read_text())
+    for stage in content["stages"].values():
+        for path in [
+            path for path in stage["files"] if path.endswith(("anomaly.parquet", "outliers.parquet"))
+        ]:
+            del stage["files"][path]
+            (study / path).unlink()
+    (study / "study.json").write_text(json.dumps(content))
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def both() -> Evaluation:
 
 
 def same(left: Evaluation, right: Evaluation) -> bool:
-    for name in ("metrics", "predictions", "associations"):
+    for name in ("metrics", "predictions", "associations", "outliers"):
         assert_frame_equal(getattr(left, name), getattr(right, name), check_exact=True)
     assert {k: p.to_json() for k, p in left.probes.items()} == {
         k: p.to_json() for k, p in right.probes.items()
@@ -53,7 +53,7 @@ def same(left: Evaluation, right: Evaluation) -> bool:
 
 def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     result = both()
-    for name in ("metrics", "predictions", "associations"):
+    for name in RESULT_FILES:
         assert dict(getattr(result, name).schema) == RESULT_FILES[name]
     arms = set(
         result.metrics.select("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").rows()

@@ -98,7 +98,7 @@ def check_contract(study: Study) -> None:
     for site in study.sites:
         tables = {name: study.site_table(site, name) for name in SITE_FILES}
         stays, dynamics, jumps, paths = (tables[name] for name in ("stays", "dynamics", "jumps", "paths"))
-        for name in ("timelines", "states", "dynamics", "jumps"):
+        for name in ("timelines", "states", "dynamics", "anomaly", "jumps"):
             assert set(tables[name][ID]) == set(stays[ID])
             assert tables[name].height == stays.height
         assert paths.height == stays.height * 25
@@ -109,6 +109,9 @@ def check_contract(study: Study) -> None:
         summed = jumps.select(ID, pl.col("jump").cast(pl.List(pl.Float64)).list.sum()).join(dynamics, on=ID)
         assert np.allclose(summed["jump"], summed["path_length"], rtol=1e-9)
         assert (dynamics["outlier"] == (dynamics["anomaly_score"] > 0.5)).all()
+        forest = tables["anomaly"].join(dynamics, on=ID)
+        assert (forest["isolation_forest_flag"] == forest["outlier"]).all()
+        assert np.allclose(forest["isolation_forest_score"], forest["anomaly_score"])
         assert stays.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
         check_risks(study, site, stays, paths)
     for name in RESULT_FILES:
@@ -244,7 +247,7 @@ def test_the_source_alone_decides_tokens_model_and_probes(one: Run, two: Run) ->
     """A second site changes nothing that was fitted on the first."""
     for name in ("tokenizer.json", "model/model.safetensors", "results/probes.json"):
         assert (one.study.folder / name).read_bytes() == (two.study.folder / name).read_bytes()
-    for name in ("stays", "timelines", "states", "dynamics", "jumps", "paths"):
+    for name in ("stays", "timelines", "states", "dynamics", "anomaly", "jumps", "paths"):
         assert one.study.site_table("mimic", name).equals(two.study.site_table("mimic", name))
 
 
