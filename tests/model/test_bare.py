@@ -1,4 +1,4 @@
-"""Training runs where only torch, transformers, numpy and safetensors are installed."""
+"""Training and the reading of states run where only torch, transformers, numpy and safetensors are installed."""
 
 from __future__ import annotations
 
@@ -35,9 +35,26 @@ from train.__main__ import main
 sys.exit(main(["bench", "training", "--ladder", "--size", "tiny", "--steps", "1", "--longest", "64",
                "--batch-tokens", "128", "--no-compile"]))
 """
+EMBED = """
+import numpy as np
+from pathlib import Path
+from transformers import LlamaForCausalLM
+from ehrfm_core.dynamics.forward import Forward
+from ehrfm_core.dynamics.shards import read_out_in_shards
+from ehrfm_core.model.sizes import SIZES, llama_config
+from ehrfm_core.ragged import Ragged
+import train.bench.own_pass, train.bench.embedding
+words = {"PAD": 0, "TL_START": 1, "TL_END": 2, "a": 3, "b": 4, "c": 5, "d": 6}
+model = LlamaForCausalLM(llama_config(SIZES["tiny"], vocabulary=words, max_tokens=16))
+windows = Ragged.from_lengths(np.arange(400) % 7, np.full(40, 10))
+minutes = Ragged((windows.positions * 30).astype(np.float32), windows.offsets)
+out = read_out_in_shards(Forward(model), windows, minutes, folder=Path(sys.argv[1]), identity="a", hours=24)
+assert np.isfinite(out.states).all()
+print("packed", len(out.states))
+"""
 
 
-@pytest.mark.parametrize("program", [TRAIN, BENCH], ids=["training", "benchmark"])
+@pytest.mark.parametrize("program", [TRAIN, BENCH, EMBED], ids=["training", "benchmark", "reading"])
 def test_it_needs_nothing_else(program: str, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
