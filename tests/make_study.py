@@ -16,7 +16,13 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
+from ehrfm_core.dynamics.token_types import largest_jumps, token_types
+from ehrfm_core.evaluation.associations import ADJUSTMENTS
+from ehrfm_core.evaluation.deciles import deciles
+from ehrfm_core.evaluation.features import FEATURES, JOINT
+from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.published import SITES as PAPER_SITES
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, sha256, write_json, write_table
 from ehrfm_core.study.layout import (
@@ -65,8 +71,6 @@ WEIGHTS = {
     "assessment": 0.09,
     "respiratory": 0.05,
 }
-FEATURES = ("path_length", "max_jump", "anomaly_score")
-ADJUSTMENTS = ("unadjusted", "joint", "joint_tokens_age_sex")
 HOURS = 24
 HIDDEN = 8
 
@@ -103,10 +107,10 @@ def make_study(
     for site, frames in tables.items():
         for name in SITE_FILES:
             first = dict.fromkeys(("stays", "timelines", "windows", "categories"), "tokenize")
-            stage = (first | {"paths": "evaluate"}).get(name, "embed")
+            stage = (first | dict.fromkeys(("paths", "largest_jumps"), "evaluate")).get(name, "embed")
             save(stage, site_file(site, name), frames[name], SITE_FILES[name])
     if "tokenize" in stages:
-        write_json(folder / TOKENIZER, _tokenizer(vocabulary))
+        write_json(folder / TOKENIZER, _tokenizer(vocabulary).to_json())
         written["tokenize"].append(TOKENIZER)
     if "embed" in stages:
         write_json(folder / MAPS, _maps(list(sites), sum(sites.values())))
@@ -117,6 +121,11 @@ def make_study(
             "predictions": predictions,
             "metrics": _metrics(predictions),
             "associations": _associations(tables, rng),
+            "deciles": _deciles(tables),
+            "token_types": pl.concat(
+                _token_types(frames, vocabulary).with_columns(pl.lit(site).alias("site"))
+                for site, frames in tables.items()
+            ),
         }
         for name, frame in results.items():
             save("evaluate", result_file(name), frame, RESULT_FILES[name])
@@ -156,10 +165,10 @@ def _vocabulary() -> dict[str, int]:
     return names.build(categories | {"discharge/home", "discharge/expired"}, n_bins=10)
 
 
-def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     numeric = [token for token in vocabulary if names.family(token) in ("lab", "vital", "medication")]
     cut_points = {token: [float(x) for x in range(1, 10)] for token in ["age", *numeric]}
-    return Tokenizer(TokenSettings(window_hours=HOURS), cut_points, vocabulary).to_json()
+    return Tokenizer(TokenSettings(window_hours=HOURS), cut_points, vocabulary)
 
 
 def _site(
@@ -194,6 +203,9 @@ def _site(
     walk += rng.normal(scale=2, size=(n, 1, 2)) + severity[:, None, None] + shift
     paths = _paths(stays, walk, severity, rng)
     states = rng.normal(size=(n, HOURS + 1, HIDDEN)).astype(np.float32)
+    every = pl.DataFrame(
+        {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
+    ).with_columns(_token_risks(stays, tokens, rng))
     return {
         "stays": stays,
         "timelines": timelines,
@@ -209,10 +221,19 @@ def _site(
             state=pl.Series(states.reshape(-1, HIDDEN), dtype=pl.Array(pl.Float32, HIDDEN))
         ),
         "paths": paths,
-        "jumps": pl.DataFrame(
-            {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
-        ),
+        "jumps": every,
+        "largest_jumps": largest_jumps(window, every, _tokenizer(vocabulary)),
     }
+
+
+def _token_risks(stays: pl.DataFrame, tokens: Ragged, rng: np.random.Generator) -> list[pl.Series]:
+    """A risk after every token; null for stays that do not count."""
+    risks = []
+    for name, outcome in OUTCOMES.items():
+        values = to_series(Ragged(rng.random(len(tokens.values)).astype(np.float32), tokens.offsets))
+        lists = pl.DataFrame({"risk": values, "counts": stays.select(outcome.counts()).to_series()})
+        risks.append(lists.select(pl.when("counts").then("risk").alias(f"risk_{name}")).to_series())
+    return risks
 
 
 def _categories(tokens: Ragged, vocabulary: dict[str, int], n: int) -> pl.DataFrame:
@@ -368,6 +389,14 @@ def _dynamics(
         .then(None)
         .otherwise(pl.col("path_length") / moved),
         speed_per_hour=pl.col("event_path_length") / HOURS,
+        mean_event_jump=pl.col("event_path_length") / (pl.Series(jumps.lengths) - 6).clip(1),
+        event_displacement=pl.Series(moved),
+        event_tortuosity=pl.col("event_path_length") / moved,
+        hourly_path_length=pl.Series(moved * rng.uniform(1, 4, n)),
+        hourly_max_step=pl.Series(moved / 4),
+        hourly_displacement=pl.Series(moved),
+        hourly_tortuosity=pl.Series(rng.uniform(1, 4, n)),
+        direction_change=pl.Series(rng.normal(100, 8, n)),
         mean_information=pl.Series(rng.gamma(20, 0.08, n)),
         anomaly_score=pl.Series(score),
         outlier=pl.Series(score > 0.5),
@@ -387,8 +416,11 @@ def _paths(
             "umap_y": 5 * np.cos(y / 3) - 0.4 * x,
             "pca_x": x,
             "pca_y": y,
+            "step": rng.gamma(4, 1.2, n * hours),
+            "travelled": rng.gamma(8, 3, n * hours),
+            "n_events": rng.poisson(4, n * hours),
         }
-    )
+    ).with_columns(step=pl.when(pl.col("hour") > 0).then("step"))
     counted = stays.select(
         "hospitalization_id", *(o.counts().alias(f"counts_{name}") for name, o in OUTCOMES.items())
     )
@@ -480,30 +512,53 @@ def _metrics(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _associations(tables: dict[str, dict[str, pl.DataFrame]], rng: np.random.Generator) -> pl.DataFrame:
+    pairs = [(feature, adjustment) for feature in FEATURES for adjustment in ADJUSTMENTS[:2]]
+    pairs += [(feature, adjustment) for feature in JOINT for adjustment in ADJUSTMENTS[2:]]
     rows = []
     for site, frames in tables.items():
         test = frames["stays"].filter(pl.col("split") == "test")
         for outcome in OUTCOMES.values():
             counted = test.filter(outcome.counts())
-            usable = 0 < (counted[outcome.name].sum() or 0) < len(counted)
-            for feature in FEATURES:
-                for adjustment in ADJUSTMENTS:
-                    value = float(rng.normal(0.3, 0.4))
-                    width = float(rng.uniform(0.1, 0.6))
-                    rows.append(
-                        {
-                            "site": site,
-                            "outcome": outcome.name,
-                            "feature": feature,
-                            "adjustment": adjustment,
-                            "coefficient": value if usable else None,
-                            "ci_low": value - width if usable else None,
-                            "ci_high": value + width if usable else None,
-                            "p_value": 0.04 if usable else None,
-                            "n": len(counted),
-                        }
-                    )
+            events = int(counted[outcome.name].sum() or 0)
+            usable = 0 < events < len(counted)
+            for feature, adjustment in pairs:
+                value = float(rng.normal(0.3, 0.4))
+                width = float(rng.uniform(0.1, 0.6))
+                rows.append(
+                    {
+                        "site": site,
+                        "outcome": outcome.name,
+                        "feature": feature,
+                        "adjustment": adjustment,
+                        "coefficient": value if usable else None,
+                        "ci_low": value - width if usable else None,
+                        "ci_high": value + width if usable else None,
+                        "p_value": 0.04 if usable else None,
+                        "n": len(counted),
+                        "n_events": events,
+                        "sd": 2.0,
+                        "vif": 1.5 if usable else None,
+                        "paper_coefficient": 0.4 if adjustment == "joint" and site in PAPER_SITES else None,
+                    }
+                )
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _deciles(tables: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
+    parts = []
+    for site, frames in tables.items():
+        frame = frames["stays"].join(frames["dynamics"], on="hospitalization_id")
+        nothing = Ragged(np.zeros(0), np.zeros(len(frame) + 1, dtype=np.int64))
+        test = Stays(site, frame, np.zeros((len(frame), 1)), nothing).split("test")
+        parts += [deciles(test, outcome) for outcome in OUTCOMES.values()]
+    return pl.concat(parts)
+
+
+def _token_types(frames: dict[str, pl.DataFrame], vocabulary: dict[str, int]) -> pl.DataFrame:
+    test = frames["stays"].filter(pl.col("split") == "test")
+    window = cut_window(frames["timelines"], vocabulary, hours=HOURS, max_tokens=1024)
+    tested = window.join(test, on="hospitalization_id", how="semi")
+    return token_types(tested, frames["jumps"], _tokenizer(vocabulary))
 
 
 def _maps(sites: list[str], n: int) -> dict[str, object]:

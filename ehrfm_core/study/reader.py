@@ -58,7 +58,7 @@ class Study:
         return stage in self.manifest.stages
 
     def site_table(self, site: str, name: str) -> pl.DataFrame:
-        """A site's table: stays, timelines, states, dynamics, paths or jumps (see layout.SITE_FILES)."""
+        """A site's table by name (see layout.SITE_FILES)."""
         if site not in self.manifest.sites:
             raise UserError(
                 f"Study {self.name} has no site {site!r}; it has {', '.join(self.manifest.sites)}."
@@ -66,7 +66,7 @@ class Study:
         return self._read(site_file(site, name), SITE_FILES[name])
 
     def result(self, name: str) -> pl.DataFrame:
-        """A result table: metrics, predictions or associations (see layout.RESULT_FILES)."""
+        """A result table by name (see layout.RESULT_FILES)."""
         return self._read(result_file(name), RESULT_FILES[name])
 
     def states(self, site: str) -> tuple[list[str], np.ndarray]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
+NEWER = ("deciles", "token_types")
 PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
 
 
@@ -30,8 +33,20 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damaged = make_study(folder / "damaged", sites={"mimic": 60})
     (damaged / "sites/mimic/dynamics.parquet").write_bytes(b"not parquet")
     (damaged / "results/metrics.parquet").unlink()
+    forget_newer_results(make_study(folder / "older", sites={"mimic": 60, "ucmc": 50}))
     break_study(folder / "broken")
     return folder
+
+
+def forget_newer_results(study: Path) -> None:
+    """Leave a study as an earlier version evaluated it: three result tables, of fewer columns."""
+    content = json.loads((study / "study.json").read_text())
+    for path in (*(f"results/{name}.parquet" for name in NEWER), "sites/mimic/largest_jumps.parquet"):
+        (study / path).unlink()
+        del content["stages"]["evaluate"]["files"][path]
+    table = study / "results/associations.parquet"
+    pl.read_parquet(table).drop("n_events", "sd", "vif", "paper_coefficient").write_parquet(table)
+    (study / "study.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
