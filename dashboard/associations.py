@@ -58,6 +58,11 @@ def every_measure(study: Study, site: str, outcome: Outcome) -> None:
         if len(adjusted)
         else "No adjusted coefficient could be estimated."
     )
+    if (adjusted["vif"] > charts.HIGH_VIF).any():
+        said += (
+            f" VIF above {charts.HIGH_VIF:.0f}: nearly the same as tokens, age and sex together, so that the "
+            "data can not tell its own share."
+        )
     ui.chart(
         charts.coefficients(rows, features, theme.site_colours(study.sites)[site]),
         key="every-measure",

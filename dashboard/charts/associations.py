@@ -16,16 +16,19 @@ ADJUSTMENTS = {
     "tokens_age_sex": ("With tokens, age and sex", "square"),
 }
 WIDEST = 4.6  # log-odds, about a hundredfold
+HIGH_VIF = 10.0  # beyond it a measure is nearly a sum of the covariates (Marquardt 1970)
 
 
 def coefficients(rows: pl.DataFrame, features: Mapping[str, str], colour: str) -> go.Figure:
     """Log-odds per 1 SD with 95 % intervals: a row a feature, alone and adjusted below each other.
 
     `rows` as `associations.parquet`, for one site and outcome; what could not be estimated is said at the
-    feature's name. Intervals beyond ±4.6 run off the axis.
+    feature's name, and so is a variance inflation above 10. The axis is made for the intervals of the others
+    and ends at ±4.6: what is beyond runs off it.
     """
     known = rows.drop_nulls(["coefficient", "ci_low", "ci_high"])
     estimated = set(known["feature"])
+    entangled = dict(known.filter(pl.col("vif") > HIGH_VIF).select("feature", "vif").iter_rows())
     at = {feature: -i for i, feature in enumerate(features)}
     figure = go.Figure()
     for k, (adjustment, (label, symbol)) in enumerate(ADJUSTMENTS.items()):
@@ -54,7 +57,8 @@ def coefficients(rows: pl.DataFrame, features: Mapping[str, str], colour: str) -
         )
     theme.style(figure, height=110 + 38 * len(features), hovermode="closest")
     figure.add_vline(x=0, line={"color": theme.RULE, "dash": "dash", "width": 1.5})
-    ends = known.select(pl.col("ci_low").min(), pl.col("ci_high").max()).row(0)
+    settled = known.filter(pl.col("vif") <= HIGH_VIF)
+    ends = settled.select(pl.col("ci_low").min(), pl.col("ci_high").max()).row(0)
     low, high = (0.0 if end is None else float(end) for end in ends)
     figure.update_xaxes(
         title="Log-odds per 1 SD",
@@ -62,7 +66,12 @@ def coefficients(rows: pl.DataFrame, features: Mapping[str, str], colour: str) -
     )
     figure.update_yaxes(
         tickvals=list(at.values()),
-        ticktext=[name + ("" if f in estimated else " (not estimated)") for f, name in features.items()],
+        ticktext=[
+            name
+            + ("" if f in estimated else " (not estimated)")
+            + (f" (VIF {entangled[f]:,.0f})" if f in entangled else "")
+            for f, name in features.items()
+        ],
         range=[-len(features) + 0.4, 0.6],
         showgrid=False,
     )

@@ -209,6 +209,14 @@ def test_each_measure_is_drawn_alone_and_adjusted_in_log_odds() -> None:
     ticks = figure.layout.yaxis.ticktext
     assert [tick for tick in ticks if "not estimated" not in tick] == ["Path length"]
     assert association_charts.coefficients(rows.clear(), measures.FEATURES, "#0072B2").layout.xaxis.range
+    adjusted = pl.col("adjustment") == "tokens_age_sex"
+    entangled = rows.with_columns(
+        pl.when(adjusted).then(1925.0).otherwise("vif").alias("vif"),
+        pl.when(adjusted).then(pl.col("ci_low") * 30).otherwise("ci_low").alias("ci_low"),
+    )
+    figure = association_charts.coefficients(entangled, measures.FEATURES, "#0072B2")
+    assert figure.layout.yaxis.ticktext[0] == "Path length (VIF 1,925)"
+    assert figure.layout.xaxis.range[0] == pytest.approx(-1.1), "the axis is made for the others"
 
 
 def test_deciles_have_the_tokens_beneath() -> None:
