@@ -66,7 +66,8 @@ def associate(test: Stays, outcome: Outcome) -> tuple[pl.DataFrame, list[str]]:
         size = (used.height, used[outcome.name].sum())
         for i, feature in enumerate(plan.features):
             parts = (fit.coefficient, fit.low, fit.high, fit.p_value, fit.vif) if fit else ()
-            *values, vif = [float(part[i]) for part in parts] or [None] * 5
+            figures: list[float | None] = [float(part[i]) for part in parts]
+            *values, vif = figures or [None] * 5
             spread = used[feature].cast(pl.Float64).std()
             rows.append((test.site, outcome.name, feature, plan.adjustment, *values, *size, spread, vif))
     schema = dict(RESULT_FILES["associations"])
