@@ -14,6 +14,7 @@ from ehrfm_core.published import published
 from ehrfm_core.study.layout import RESULT_FILES
 
 ADJUSTMENTS = ("unadjusted", "tokens_age_sex", "joint", "joint_tokens_age_sex")
+MOST_NAMED = 6  # regressions in a note
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ def _notes(site: str, outcome: Outcome, failed: list[tuple[_Plan, str]], *, n_pl
     notes = []
     for reason in dict.fromkeys(reason for _, reason in failed):
         what = [plan.describe() for plan, why in failed if why == reason]
-        names = "any measure of the path" if len(what) == n_plans else "; ".join(what)
+        names = "; ".join(what)
+        if len(what) > MOST_NAMED:
+            some = f"measures of the path in {len(what)} of {n_plans} regressions"
+            names = "any measure of the path" if len(what) == n_plans else some
         notes.append(
             f"The association of {outcome.label} at {site} with {names} can not be estimated: {reason}."
         )
