@@ -128,7 +128,7 @@ def held_out(study: Study, site: str, outcome: str | None = None) -> pl.DataFram
 
 
 def result(study: Study, name: str) -> pl.DataFrame:
-    """A result table: metrics, predictions or associations."""
+    """A result table (see layout.RESULT_FILES)."""
     return _result(str(study.folder), study.digest, name)
 
 

@@ -17,9 +17,13 @@ import polars as pl
 from scipy.stats import rankdata
 
 from ehrfm_core.dynamics.detector_names import DETECTORS, FOREST
-from ehrfm_core.evaluation.outliers import describe_outliers
+from ehrfm_core.dynamics.token_types import largest_jumps, token_types
+from ehrfm_core.evaluation.associations import ADJUSTMENTS
+from ehrfm_core.evaluation.deciles import deciles
+from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.published import SITES as PAPER_SITES
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, sha256, write_json, write_table
 from ehrfm_core.study.layout import (
@@ -68,8 +72,6 @@ WEIGHTS = {
     "assessment": 0.09,
     "respiratory": 0.05,
 }
-FEATURES = ("path_length", "max_jump", "anomaly_score")
-ADJUSTMENTS = ("unadjusted", "joint", "joint_tokens_age_sex")
 HOURS = 24
 HIDDEN = 8
 
@@ -106,10 +108,10 @@ def make_study(
     for site, frames in tables.items():
         for name in SITE_FILES:
             first = dict.fromkeys(("stays", "timelines", "windows", "categories"), "tokenize")
-            stage = (first | {"paths": "evaluate"}).get(name, "embed")
+            stage = (first | dict.fromkeys(("paths", "largest_jumps"), "evaluate")).get(name, "embed")
             save(stage, site_file(site, name), frames[name], SITE_FILES[name])
     if "tokenize" in stages:
-        write_json(folder / TOKENIZER, _tokenizer(vocabulary))
+        write_json(folder / TOKENIZER, _tokenizer(vocabulary).to_json())
         written["tokenize"].append(TOKENIZER)
     if "embed" in stages:
         write_json(folder / MAPS, _maps(list(sites), sum(sites.values())))
@@ -121,6 +123,11 @@ def make_study(
             "metrics": _metrics(predictions),
             "associations": _associations(tables, rng),
             "outliers": _outliers(tables, seed),
+            "deciles": _deciles(tables),
+            "token_types": pl.concat(
+                _token_types(frames, vocabulary).with_columns(pl.lit(site).alias("site"))
+                for site, frames in tables.items()
+            ),
         }
         for name, frame in results.items():
             save("evaluate", result_file(name), frame, RESULT_FILES[name])
@@ -160,10 +167,10 @@ def _vocabulary() -> dict[str, int]:
     return names.build(categories | {"discharge/home", "discharge/expired"}, n_bins=10)
 
 
-def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     numeric = [token for token in vocabulary if names.family(token) in ("lab", "vital", "medication")]
     cut_points = {token: [float(x) for x in range(1, 10)] for token in ["age", *numeric]}
-    return Tokenizer(TokenSettings(window_hours=HOURS), cut_points, vocabulary).to_json()
+    return Tokenizer(TokenSettings(window_hours=HOURS), cut_points, vocabulary)
 
 
 def _site(
@@ -219,6 +226,7 @@ def _site(
         ),
         "paths": paths,
         "jumps": every,
+        "largest_jumps": largest_jumps(window, every, _tokenizer(vocabulary)),
     }
 
 
@@ -422,13 +430,11 @@ def _paths(
             "umap_y": 5 * np.cos(y / 3) - 0.4 * x,
             "pca_x": x,
             "pca_y": y,
-            "step": np.where(
-                np.tile(np.arange(hours), n) > 0, np.hypot(np.gradient(x), np.gradient(y)), np.nan
-            ),
-            "travelled": rng.gamma(3, 2, n * hours),
-            "n_events": rng.poisson(3, n * hours),
+            "step": rng.gamma(4, 1.2, n * hours),
+            "travelled": rng.gamma(8, 3, n * hours),
+            "n_events": rng.poisson(4, n * hours),
         }
-    ).with_columns(pl.col("step").fill_nan(None))
+    ).with_columns(step=pl.when(pl.col("hour") > 0).then("step"))
     counted = stays.select(
         "hospitalization_id", *(o.counts().alias(f"counts_{name}") for name, o in OUTCOMES.items())
     )
@@ -520,29 +526,35 @@ def _metrics(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _associations(tables: dict[str, dict[str, pl.DataFrame]], rng: np.random.Generator) -> pl.DataFrame:
+    pairs = [(feature, adjustment) for feature in FEATURES for adjustment in ADJUSTMENTS[:2]]
+    pairs += [(feature, adjustment) for feature in JOINT for adjustment in ADJUSTMENTS[2:]]
     rows = []
     for site, frames in tables.items():
         test = frames["stays"].filter(pl.col("split") == "test")
         for outcome in OUTCOMES.values():
             counted = test.filter(outcome.counts())
-            usable = 0 < (counted[outcome.name].sum() or 0) < len(counted)
-            for feature in FEATURES:
-                for adjustment in ADJUSTMENTS:
-                    value = float(rng.normal(0.3, 0.4))
-                    width = float(rng.uniform(0.1, 0.6))
-                    rows.append(
-                        {
-                            "site": site,
-                            "outcome": outcome.name,
-                            "feature": feature,
-                            "adjustment": adjustment,
-                            "coefficient": value if usable else None,
-                            "ci_low": value - width if usable else None,
-                            "ci_high": value + width if usable else None,
-                            "p_value": 0.04 if usable else None,
-                            "n": len(counted),
-                        }
-                    )
+            events = int(counted[outcome.name].sum() or 0)
+            usable = 0 < events < len(counted)
+            for feature, adjustment in pairs:
+                value = float(rng.normal(0.3, 0.4))
+                width = float(rng.uniform(0.1, 0.6))
+                rows.append(
+                    {
+                        "site": site,
+                        "outcome": outcome.name,
+                        "feature": feature,
+                        "adjustment": adjustment,
+                        "coefficient": value if usable else None,
+                        "ci_low": value - width if usable else None,
+                        "ci_high": value + width if usable else None,
+                        "p_value": 0.04 if usable else None,
+                        "n": len(counted),
+                        "n_events": events,
+                        "sd": 2.0,
+                        "vif": 1.5 if usable else None,
+                        "paper_coefficient": 0.4 if adjustment == "joint" and site in PAPER_SITES else None,
+                    }
+                )
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -555,6 +567,23 @@ def _outliers(tables: dict[str, dict[str, pl.DataFrame]], seed: int) -> pl.DataF
         nothing = Ragged.from_lengths(np.zeros(0, dtype=np.int32), np.zeros(n, dtype=np.int64))
         tests[site] = Stays(site, frame.sort("hospitalization_id"), np.zeros((n, 1)), nothing)
     return describe_outliers(tests, seed=seed, n_bootstrap=120)[0]
+
+
+def _deciles(tables: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
+    parts = []
+    for site, frames in tables.items():
+        frame = frames["stays"].join(frames["dynamics"], on="hospitalization_id")
+        nothing = Ragged(np.zeros(0), np.zeros(len(frame) + 1, dtype=np.int64))
+        test = Stays(site, frame, np.zeros((len(frame), 1)), nothing).split("test")
+        parts += [deciles(test, outcome) for outcome in OUTCOMES.values()]
+    return pl.concat(parts)
+
+
+def _token_types(frames: dict[str, pl.DataFrame], vocabulary: dict[str, int]) -> pl.DataFrame:
+    test = frames["stays"].filter(pl.col("split") == "test")
+    window = cut_window(frames["timelines"], vocabulary, hours=HOURS, max_tokens=1024)
+    tested = window.join(test, on="hospitalization_id", how="semi")
+    return token_types(tested, frames["jumps"], _tokenizer(vocabulary))
 
 
 def _maps(sites: list[str], n: int) -> dict[str, object]:

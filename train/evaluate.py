@@ -1,4 +1,4 @@
-"""Stage 4: states and outcomes → probes, metrics with intervals, associations and risk over time."""
+"""Stage 4: states and outcomes → metrics with intervals, associations, token types and risk over time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import polars as pl
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.tables import ID
+from ehrfm_core.dynamics.token_types import largest_jumps, token_types
 from ehrfm_core.evaluation.evaluate import SiteData
 from ehrfm_core.evaluation.evaluate import evaluate as fit
 from ehrfm_core.evaluation.probes import Probe
 from ehrfm_core.outcomes import OUTCOMES
-from ehrfm_core.study.files import read_json, write_table
+from ehrfm_core.study.files import fingerprint, read_json, write_table
 from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
@@ -28,7 +29,8 @@ CHUNK = 200_000  # hourly states turned into risks at once
 
 def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -> bool:
     """Run the stage: probes are fitted on the source's training split, then used everywhere."""
-    settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__}
+    # tables of an older contract are made again
+    settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__, "tables": _digest()}
 
     def work() -> StageResult:
         study = open_study(folder)
@@ -45,13 +47,18 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
                 progress=lambda done, total: progress(done, total, ""),
             )
         result = StageResult([], list(found.notes))
-        for name in RESULT_FILES:
-            write_table(folder / result_file(name), getattr(found, name), RESULT_FILES[name])
-            result.files.append(result_file(name))
+        types: list[pl.DataFrame] = []
         for site in study.sites:
-            paths = _with_risks(study, site, probes)
-            write_table(folder / site_file(site, "paths"), paths, SITE_FILES["paths"])
-            result.files.append(site_file(site, "paths"))
+            of_site, largest = _tokens(study, site, tokenizer)
+            types.append(of_site)
+            for name, frame in (("paths", _with_risks(study, site, probes)), ("largest_jumps", largest)):
+                write_table(folder / site_file(site, name), frame, SITE_FILES[name])
+                result.files.append(site_file(site, name))
+        more = {"token_types": pl.concat(types)}
+        for name in RESULT_FILES:
+            frame = more[name] if name in more else getattr(found, name)
+            write_table(folder / result_file(name), frame, RESULT_FILES[name])
+            result.files.append(result_file(name))
         if len(study.sites) == 1:
             result.notes.append(
                 "One site only: there is nothing to transfer to. Run the study again with a second "
@@ -63,15 +70,33 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
     return run_stage(folder, manifest, "evaluate", settings=settings, inputs=inputs, work=work)
 
 
-def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
-    ids, states = study.states(site)
-    scored = (study.folder / site_file(site, "anomaly")).is_file()  # not in studies of older versions
-    window = cut_window(
+def _digest() -> str:
+    """Names the columns that this stage writes."""
+    own = {name: SITE_FILES[name] for name in ("paths", "largest_jumps")}
+    return fingerprint({name: list(schema) for name, schema in (RESULT_FILES | own).items()})[:10]
+
+
+def _windows(study: Study, site: str, tokenizer: Tokenizer) -> pl.DataFrame:
+    return cut_window(
         study.site_table(site, "timelines"),
         tokenizer.vocabulary,
         hours=tokenizer.settings.window_hours,
         max_tokens=tokenizer.settings.max_tokens,
     )
+
+
+def _tokens(study: Study, site: str, tokenizer: Tokenizer) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What each type of token adds to the paths of the test split, and every stay's largest jumps."""
+    windows, jumps = _windows(study, site, tokenizer), study.site_table(site, "jumps")
+    test = study.site_table(site, "stays").filter(pl.col("split") == "test")
+    types = token_types(windows.join(test, on=ID, how="semi"), jumps, tokenizer)
+    largest = largest_jumps(windows, jumps, tokenizer)
+    return types.with_columns(pl.lit(site).alias("site")), largest
+
+
+def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
+    ids, states = study.states(site)
+    scored = (study.folder / site_file(site, "anomaly")).is_file()  # not in studies of older versions
     return SiteData(
         name=site,
         stays=study.site_table(site, "stays"),
@@ -79,7 +104,7 @@ def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
         states=states,
         dynamics=study.site_table(site, "dynamics"),
         anomaly=study.site_table(site, "anomaly") if scored else None,
-        windows=window.select(ID, "tokens"),
+        windows=_windows(study, site, tokenizer).select(ID, "tokens"),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, state, theme, ui
+from dashboard import associations, data, measures, state, theme, ui
 from dashboard.charts import dynamics as charts
+from ehrfm_core.evaluation.features import JOINT
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -44,11 +45,27 @@ def main() -> None:
         )
         return
     doses(usable, outcome)
+    evaluated = associations.evaluated(study)
+    if evaluated:
+        left, right = st.columns(2, gap="large")
+        with left:
+            coefficients(study, outcome)
+        with right:
+            associations.against_the_paper(study, outcome)
+    options = {site: site for site in study.sites}
+    site = ui.choose("Site", options, key=state.SITE, what="site") if len(options) > 1 else study.sites[0]
+    if evaluated:
+        left, right = st.columns(2, gap="large")
+        with left:
+            associations.every_measure(study, site, outcome)
+        with right:
+            associations.deciles(study, site, outcome)
     left, right = st.columns(2, gap="large")
     with left:
-        coefficients(study, outcome)
-    with right:
-        matrix(study)
+        matrix(study, site)
+    if evaluated:
+        with right:
+            associations.families(study, site)
 
 
 def events_text(frames: dict[str, pl.DataFrame], outcome: Outcome) -> str:
@@ -93,15 +110,14 @@ def doses(frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
 def coefficients(study: Study, outcome: Outcome) -> None:
     """The forest of odds ratios."""
     ui.section(
-        "What is left after adjustment",
+        "What is left of the paper's three after adjustment",
         "Logistic regression, one per site; each feature in units of its standard deviation.",
     )
-    if not study.has("evaluate"):
-        ui.absent(
-            "Nothing has been evaluated yet", "Run it with:", f"python -m train evaluate {study.folder}"
-        )
-        return
-    rows = data.result(study, "associations").filter(pl.col("outcome") == outcome.name)
+    rows = data.result(study, "associations").filter(
+        pl.col("outcome") == outcome.name,
+        pl.col("feature").is_in(list(JOINT)),
+        pl.col("adjustment").is_in(list(charts.ADJUSTMENTS)),
+    )
     known = rows.drop_nulls("coefficient")
     if known.is_empty():
         ui.absent(
@@ -132,11 +148,9 @@ def coefficients(study: Study, outcome: Outcome) -> None:
     )
 
 
-def matrix(study: Study) -> None:
+def matrix(study: Study, site: str) -> None:
     """How the measures go together."""
     ui.section("How the measures go together", "Spearman's ρ. Look at the row of tokens first.")
-    options = {site: site for site in study.sites}
-    site = ui.choose("Site", options, key=state.SITE, what="site") if len(options) > 1 else study.sites[0]
     frame = data.held_out(study, site)
     labels = [measures.MORE_FEATURES[column] for column in MATRIX]
     values = measures.spearman(frame, MATRIX)

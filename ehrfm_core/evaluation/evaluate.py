@@ -1,4 +1,4 @@
-"""Source and target sites in; metrics, predictions, associations and the source's probes out."""
+"""Source and target sites in; metrics, predictions, associations, deciles and the source's probes out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.associations import associate
+from ehrfm_core.evaluation.deciles import deciles
+from ehrfm_core.evaluation.features import unmeasured
 from ehrfm_core.evaluation.models import Model, fit_models
 from ehrfm_core.evaluation.outliers import describe_outliers
 from ehrfm_core.evaluation.probes import Probe
@@ -33,6 +35,7 @@ class Evaluation:
     predictions: pl.DataFrame
     associations: pl.DataFrame
     outliers: pl.DataFrame
+    deciles: pl.DataFrame
     probes: dict[str, Probe]
     notes: list[str]
 
@@ -85,12 +88,12 @@ def evaluate(
         metrics, score_notes = score(
             predictions, _patients(tests), seed=seed, n_bootstrap=n_bootstrap, tick=tick
         )
-        associations, association_notes = _associations(tests, tick=tick)
+        associations, by_decile, association_notes = _associations(tests, tick=tick)
         outliers, outlier_notes = describe_outliers(tests, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
     if progress:
         progress(total, total)
     notes += fit_notes + score_notes + association_notes + outlier_notes
-    return Evaluation(metrics, predictions, associations, outliers, used, notes)
+    return Evaluation(metrics, predictions, associations, outliers, by_decile, used, notes)
 
 
 def _fit_and_predict(
@@ -141,17 +144,22 @@ def _fit_and_predict(
     return pl.concat(parts), probes, notes
 
 
-def _associations(tests: dict[str, Stays], *, tick: Callable[[], None]) -> tuple[pl.DataFrame, list[str]]:
-    """Associations at every site; a site without test stays has had its note."""
+def _associations(
+    tests: dict[str, Stays], *, tick: Callable[[], None]
+) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """Associations and deciles at every site; a site without test stays has had its note."""
     tables: list[pl.DataFrame] = []
+    groups: list[pl.DataFrame] = []
     notes: list[str] = []
     for test in tests.values():
+        notes += unmeasured(test)
         for outcome in OUTCOMES.values():
             table, found = associate(test, outcome)
             tables.append(table)
+            groups.append(deciles(test, outcome))
             notes += found if len(test) else []
             tick()
-    return pl.concat(tables), notes
+    return pl.concat(tables), pl.concat(groups), notes
 
 
 def _predict(

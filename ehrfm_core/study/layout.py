@@ -126,6 +126,21 @@ SITE_FILES: dict[str, Schema] = {
     "jumps": _ID
     | {"jump": pl.List(pl.Float32()), "information": pl.List(pl.Float32())}  # first: 0 and null
     | {f"risk_{name}": pl.List(pl.Float32()) for name in OUTCOMES},  # after every token
+    # per stay the events' tokens with the largest jumps, one row each
+    "largest_jumps": _ID
+    | {
+        "rank": pl.Int32(),  # from 1, the largest
+        "position": pl.Int32(),  # in the window, from 0
+        "minute": pl.Float32(),  # since the stay's start
+        "token": pl.String(),
+        "family": pl.String(),  # what it is about: a value belongs to the category before it
+        "name": pl.String(),
+        "bin": pl.Int32(),
+        "answer": pl.String(),
+        "jump": pl.Float32(),
+        "information": pl.Float32(),  # nats
+    }
+    | {f"change_{name}": pl.Float32() for name in OUTCOMES},  # risk after the token − risk before it
 }
 
 _ARM: Schema = {
@@ -154,13 +169,51 @@ RESULT_FILES: dict[str, Schema] = {
     "associations": {
         "site": pl.String(),
         "outcome": pl.String(),
-        "feature": pl.String(),  # path_length, max_jump, anomaly_score
-        "adjustment": pl.String(),  # unadjusted, joint, joint_tokens_age_sex
+        "feature": pl.String(),  # a measure of the path, see evaluation/features.py
+        "adjustment": pl.String(),  # unadjusted, tokens_age_sex, joint, joint_tokens_age_sex
         "coefficient": pl.Float64(),  # log-odds per 1 SD
         "ci_low": pl.Float64(),
         "ci_high": pl.Float64(),
         "p_value": pl.Float64(),
         "n": pl.Int64(),
+        "n_events": pl.Int64(),
+        "sd": pl.Float64(),  # of the feature: coefficient / sd is log-odds per raw unit
+        "vif": pl.Float64(),  # variance inflation within that regression
+        # as the paper prints it, beside its own joint rows: per raw unit of its model's space, so of its
+        # sign and significance only can it be said whether they are the same
+        "paper_coefficient": pl.Float64(),
+    },
+    # one row a (site, outcome, feature, tenth of the test stays that count); ties leave fewer than ten
+    "deciles": {
+        "site": pl.String(),
+        "outcome": pl.String(),
+        "feature": pl.String(),
+        "decile": pl.Int32(),  # 1 … 10
+        "low": pl.Float64(),  # least and greatest value in it
+        "high": pl.Float64(),
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
+        "rate": pl.Float64(),
+        "ci_low": pl.Float64(),  # Wilson, 95 %
+        "ci_high": pl.Float64(),
+        "mean_tokens": pl.Float64(),  # the confounder
+    },
+    # one row a (site, family of tokens) and one a (site, family, name), over the windows of the test split
+    "token_types": {
+        "site": pl.String(),
+        "family": pl.String(),  # `prefix` for the static prefix
+        "name": pl.String(),  # within the family; null: the whole family
+        "prefix": pl.Boolean(),
+        "n_tokens": pl.Int64(),
+        "n_stays": pl.Int64(),  # with such a token
+        "mean_jump": pl.Float64(),
+        "median_jump": pl.Float64(),
+        "p90_jump": pl.Float64(),
+        "mean_information": pl.Float64(),  # nats
+        "median_information": pl.Float64(),
+        "p90_information": pl.Float64(),
+        "path_share": pl.Float64(),  # of the sum of all jumps, the prefix's among them
+        "information_share": pl.Float64(),
     },
     # of the test split; what each measure is stands in evaluation/outliers.py
     "outliers": {

@@ -59,7 +59,7 @@ class Study:
         return stage in self.manifest.stages
 
     def site_table(self, site: str, name: str) -> pl.DataFrame:
-        """A site's table: stays, timelines, states, dynamics, paths or jumps (see layout.SITE_FILES)."""
+        """A site's table by name (see layout.SITE_FILES)."""
         if site not in self.manifest.sites:
             raise UserError(
                 f"Study {self.name} has no site {site!r}; it has {', '.join(self.manifest.sites)}."

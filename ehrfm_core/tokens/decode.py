@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from ehrfm_core.tokens.vocabulary import (
@@ -16,6 +17,7 @@ from ehrfm_core.tokens.vocabulary import (
 )
 
 AGE_POSITION = 1 + PREFIX_FAMILIES.index(AGE)
+AGE_SUBJECT = -1  # what the age bin is about: no token of its own
 
 
 def token_table(vocabulary: dict[str, int]) -> pl.DataFrame:
@@ -44,6 +46,48 @@ def _answer(token: str) -> str | None:
     return fused if fused and bin_index(token) is None else None
 
 
+def subject_table(vocabulary: dict[str, int]) -> pl.DataFrame:
+    """One row a thing that a token can be about: subject (as in `subjects`), family, name."""
+    age = pl.DataFrame(
+        {"subject": AGE_SUBJECT, "family": AGE, "name": AGE}, schema_overrides={"subject": pl.Int32}
+    )
+    return pl.concat(
+        [token_table(vocabulary).select(pl.col("token_id").alias("subject"), "family", "name"), age]
+    )
+
+
+def subjects(
+    tokens: np.ndarray,
+    positions: np.ndarray,
+    vocabulary: dict[str, int],
+    *,
+    age_position: int | None = AGE_POSITION,
+) -> np.ndarray:
+    """What each token of timelines laid end to end is about: the id of a token, or AGE_SUBJECT (n).
+
+    A value or answer token is about the category before it, every other token about itself, and the age bin,
+    which stands alone at `age_position` (`Tokenizer.age_position`), about the age. `tokens` are ids (n),
+    `positions` their places within their timelines, from 0 (n).
+
+    >>> vocabulary = {"TL_START": 0, "Q7": 1, "lab/potassium": 2}
+    >>> subjects(np.array([0, 2, 1, 0, 2]), np.array([0, 1, 2, 0, 1]), vocabulary, age_position=None).tolist()
+    [0, 2, 2, 0, 2]
+    """
+    first, is_age = _first(tokens, positions, vocabulary, age_position)
+    heads = np.maximum.accumulate(np.where(first, np.arange(len(tokens)), 0))
+    return np.where(is_age, AGE_SUBJECT, tokens)[heads].astype(np.int32)
+
+
+def _first(
+    tokens: np.ndarray, positions: np.ndarray, vocabulary: dict[str, int], age_position: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which tokens begin an event (n), and which are age bins (n)."""
+    values = np.isin(tokens, [i for token, i in vocabulary.items() if is_bin(token)])
+    answers = np.isin(tokens, [i for token, i in vocabulary.items() if family(token) == ANSWER_FAMILY])
+    is_age = values & (positions == (-1 if age_position is None else age_position))
+    return ~(values | answers) | is_age | (positions == 0), is_age
+
+
 def decode(
     tokens: list[int],
     minutes: list[float],
@@ -62,21 +106,20 @@ def decode(
     >>> decode([0, 2, 1], [0.0, 30.0, 30.0], vocabulary).select("token", "name", "bin", "event").rows()
     [('TL_START', 'TL_START', None, 0), ('lab/potassium', 'potassium', None, 1), ('Q7', 'potassium', 7, 1)]
     """
+    ids, positions = np.array(tokens, dtype=np.int32), np.arange(len(tokens))
+    first, _ = _first(ids, positions, vocabulary, age_position)
     frame = pl.DataFrame(
         {
-            "token_id": pl.Series(tokens, dtype=pl.Int32),
+            "token_id": ids,
             "minute": pl.Series(minutes, dtype=pl.Float64),
+            "subject": subjects(ids, positions, vocabulary, age_position=age_position),
+            "event": np.cumsum(first, dtype=np.int32) - 1,
         }
     ).with_row_index("position")
-    frame = frame.join(token_table(vocabulary), on="token_id", how="left", maintain_order="left")
-    value = pl.col("token").map_elements(is_bin, return_dtype=pl.Boolean) if tokens else pl.lit(value=False)
-    frame = frame.with_columns(value.alias("value"))
-    is_age = (pl.col("position") == (-1 if age_position is None else age_position)) & pl.col("value")
-    follows = (pl.col("value") | (pl.col("family") == ANSWER_FAMILY)) & ~is_age
-    carried = [
-        pl.when(is_age).then(pl.lit(AGE)).when(~follows).then(pl.col(column)).forward_fill().alias(column)
-        for column in ("family", "name")
-    ]
-    return frame.with_columns(*carried, (~follows).cum_sum().cast(pl.Int32).sub(1).alias("event")).select(
-        "position", "minute", "token", "family", "name", "bin", "answer", "event"
+    return (
+        frame.join(
+            token_table(vocabulary).drop("family", "name"), on="token_id", how="left", maintain_order="left"
+        )
+        .join(subject_table(vocabulary), on="subject", how="left", maintain_order="left")
+        .select("position", "minute", "token", "family", "name", "bin", "answer", "event")
     )

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
+NEWER = ("deciles", "token_types")
 PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
 
 
@@ -32,6 +34,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (damaged / "sites/mimic/dynamics.parquet").write_bytes(b"not parquet")
     (damaged / "results/metrics.parquet").unlink()
     _forget_outliers(make_study(folder / "before", sites={"mimic": 90, "ucmc": 60}))
+    forget_newer_results(make_study(folder / "older", sites={"mimic": 60, "ucmc": 50}))
     break_study(folder / "broken")
     return folder
 
@@ -45,6 +48,17 @@ def _forget_outliers(study: Path) -> None:
         ]:
             del stage["files"][path]
             (study / path).unlink()
+    (study / "study.json").write_text(json.dumps(content))
+
+
+def forget_newer_results(study: Path) -> None:
+    """Leave a study as an earlier version evaluated it: three result tables, of fewer columns."""
+    content = json.loads((study / "study.json").read_text())
+    for path in (*(f"results/{name}.parquet" for name in NEWER), "sites/mimic/largest_jumps.parquet"):
+        (study / path).unlink()
+        del content["stages"]["evaluate"]["files"][path]
+    table = study / "results/associations.parquet"
+    pl.read_parquet(table).drop("n_events", "sd", "vif", "paper_coefficient").write_parquet(table)
     (study / "study.json").write_text(json.dumps(content))
 
 

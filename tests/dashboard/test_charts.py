@@ -11,9 +11,12 @@ import polars as pl
 import pytest
 
 from dashboard import measures, theme
-from dashboard.charts import dynamics, maps, outliers, overview, patient, transfer
+from dashboard.associations import signs
+from dashboard.charts import associations as association_charts
+from dashboard.charts import dynamics, maps, outliers, overview, patient, token_types, transfer
 from dashboard.roc import GRID, roc
 from dashboard.table_one import table_one
+from ehrfm_core.published import published
 
 INFO = {"x_range": [-2.0, 2.0], "y_range": [-1.0, 3.0], "explained_variance": [0.5, 0.25]}
 
@@ -187,6 +190,75 @@ def test_the_forest_is_in_odds_ratios_on_a_log_axis_and_skips_what_could_not_be_
     assert [trace.name for trace in figure.data if trace.showlegend] == [
         label for label, _ in dynamics.ADJUSTMENTS.values()
     ]
+
+
+def test_each_measure_is_drawn_alone_and_adjusted_in_log_odds() -> None:
+    rows = pl.concat(
+        associations()
+        .filter(site="mimic", adjustment="unadjusted")
+        .with_columns(pl.lit(adjustment).alias("adjustment"), n_events=pl.lit(9), vif=pl.lit(2.0))
+        for adjustment in association_charts.ADJUSTMENTS
+    )
+    figure = association_charts.coefficients(rows, measures.FEATURES, "#0072B2")
+    assert [trace.name for trace in figure.data] == [
+        label for label, _ in association_charts.ADJUSTMENTS.values()
+    ]
+    assert {x for trace in figure.data for x in trace.x} == {0.0}
+    assert {x for trace in figure.data for x in trace.error_x.array} == {1.0}
+    assert figure.data[0].y[0] > figure.data[1].y[0]
+    ticks = figure.layout.yaxis.ticktext
+    assert [tick for tick in ticks if "not estimated" not in tick] == ["Path length"]
+    assert association_charts.coefficients(rows.clear(), measures.FEATURES, "#0072B2").layout.xaxis.range
+    adjusted = pl.col("adjustment") == "tokens_age_sex"
+    entangled = rows.with_columns(
+        pl.when(adjusted).then(1925.0).otherwise("vif").alias("vif"),
+        pl.when(adjusted).then(pl.col("ci_low") * 30).otherwise("ci_low").alias("ci_low"),
+    )
+    figure = association_charts.coefficients(entangled, measures.FEATURES, "#0072B2")
+    assert figure.layout.yaxis.ticktext[0] == "Path length (VIF 1,925)"
+    assert figure.layout.xaxis.range[0] == pytest.approx(-1.1), "the axis is made for the others"
+
+
+def test_deciles_have_the_tokens_beneath() -> None:
+    rows = pl.DataFrame(
+        {"decile": [1, 6], "low": [0.0, 1.0], "high": [0.0, 2.0], "n": [20, 10], "n_events": [2, 5]}
+        | {"rate": [0.1, 0.5], "ci_low": [0.03, 0.2], "ci_high": [0.3, 0.8], "mean_tokens": [40.0, 90.0]}
+    )
+    figure = association_charts.by_decile(rows, "max jump", "#0072B2")
+    rate, tokens = figure.data
+    assert (rate.type, tokens.type) == ("scatter", "bar")
+    assert list(rate.x) == list(tokens.x) == [1, 6]
+    assert list(tokens.y) == [40, 90]
+    assert list(rate.y + rate.error_y.array) == pytest.approx([0.3, 0.8])
+    assert rate.yaxis != tokens.yaxis
+
+
+def test_families_run_from_the_median_to_the_ninetieth_percentile() -> None:
+    figures = {
+        f"{kind}_{c}": [1.0 + i]
+        for i, kind in enumerate(("median", "mean", "p90"))
+        for c in token_types.MEASURES
+    }
+    rows = pl.DataFrame(
+        {"family": ["lab"], "n_tokens": [7], "n_stays": [3], "path_share": [0.5], "information_share": [0.4]}
+        | figures
+    )
+    figure = token_types.families(rows, {"lab": "Labs"}, "#0072B2")
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [(bar.base[0], bar.base[0] + bar.x[0], bar.y[0]) for bar in bars] == [(1.0, 3.0, "Labs")] * 2
+
+
+def test_signs_are_compared_and_what_is_not_significant_is_said() -> None:
+    paper = published("associations").frame
+    rows = pl.DataFrame(
+        {"site": "mimic", "outcome": "imv", "feature": ["path_length", "max_jump", "anomaly_score"]}
+        | {"coefficient": [0.3, -0.2, None], "ci_low": [0.1, -0.5, None], "ci_high": [0.5, 0.1, None]}
+        | {"p_value": [0.01, 0.2, None], "vif": [1.0, 2.0, None], "n": 50, "n_events": 20}
+        | {"paper_coefficient": [-1.43e-6, 0.537, 13.73]}
+    )
+    table = signs(rows, paper)
+    assert table["Here"].to_list() == ["+", "− n.s.", "not estimated"]
+    assert table["Paper"].to_list() == ["− n.s.", "+", "+"]
 
 
 def test_flagged_and_not_add_up_and_an_empty_group_has_no_rate() -> None:

@@ -17,7 +17,7 @@ CHARTS = {
     "overview": 1,
     "map": 2,
     "patient": 3,
-    "dynamics": 6,
+    "dynamics": 9,
     "outliers": 4,
     "transfer": 2,
     "training": 1,
@@ -50,7 +50,7 @@ def test_two_sites_draw_every_chart(studies: Path, open_page: Open, page: str) -
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("outcome", ["death", "imv", "icu"])
-@pytest.mark.parametrize("study", ["one", "tiny", "unevaluated", "tokenized"])
+@pytest.mark.parametrize("study", ["one", "tiny", "unevaluated", "tokenized", "older"])
 def test_no_shape_of_study_raises(
     studies: Path, open_page: Open, page: str, study: str, outcome: str
 ) -> None:
@@ -181,6 +181,32 @@ def test_next_and_previous_walk_the_table(studies: Path, open_page: Open) -> Non
     assert app.query_params["f"] == first
     app.button(key="random").click().run()
     fine(app)
+
+
+def test_dynamics_of_an_older_evaluation_shows_what_it_has_and_the_command(
+    studies: Path, open_page: Open
+) -> None:
+    app = open_page(studies, "dynamics", b="older")
+    fine(app)
+    assert text(app).count("run evaluate again") == 1
+    assert "python -m train evaluate" in text(app)
+    assert len(charts(app)) == 5
+
+
+def test_dynamics_has_n_and_events_and_the_papers_sign(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "dynamics", b="two", y="long_los", s="ucmc", x="hourly_max_step")
+    fine(app)
+    assert not app.toast
+    for caption in app.caption:
+        if "Test split" in caption.value and "any outcome" not in caption.value:
+            assert re.search(r"n \d+, \d+ events", caption.value), caption.value
+    signs = app.dataframe[0].value
+    assert signs["Site"].to_list() == ["mimic"] * 3 + ["ucmc"] * 3
+    assert set(signs["Paper"]) <= {"+", "−", "− n.s."}
+    assert "By tenth of a measure" in text(app)
+    forest = [f for f in charts(app) if "Log-odds" in json.dumps(f["layout"])]
+    assert len(forest) == 1
+    assert len(forest[0]["layout"]["yaxis"]["ticktext"]) == 12  # type: ignore[index]
 
 
 def test_the_threshold_moves_the_shares(studies: Path, open_page: Open) -> None:

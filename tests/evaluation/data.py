@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.sites import ID, SiteData
 
 HIDDEN = 6
@@ -61,6 +62,12 @@ def make_site(
             "max_jump": 20 + severity + rng.normal(size=n),
             "anomaly_score": 0.5 + 0.03 * severity + 0.03 * rng.normal(size=n),
         }
+    )
+    newer = np.random.default_rng(seed + 1)
+    dynamics = dynamics.with_columns(
+        pl.Series(feature, 5 + 0.5 * severity + newer.normal(size=n))
+        for feature in FEATURES
+        if feature not in JOINT
     )
     states = rng.normal(size=(n, HIDDEN)) + severity[:, None] * np.linspace(-1, 1, HIDDEN)
     return SiteData(

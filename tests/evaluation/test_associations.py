@@ -4,10 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 from statsmodels.api import Logit
+from statsmodels.stats.outliers_influence import variance_inflation_factor
 
-from ehrfm_core.evaluation.associations import FEATURES, associate
+from ehrfm_core.evaluation.associations import ADJUSTMENTS, associate
+from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.sites import Stays, align
 from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.published import published
 from ehrfm_core.study.layout import RESULT_FILES
 
 from .data import make_site
@@ -18,6 +21,10 @@ def _no_warning_gets_out() -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+ROWS = 2 * len(FEATURES) + 2 * len(JOINT)
+FIGURES = ("coefficient", "ci_low", "ci_high", "p_value", "vif")
 
 
 def stays(n: int = 500, seed: int = 0) -> Stays:
@@ -33,34 +40,70 @@ def row(table: pl.DataFrame, feature: str, adjustment: str) -> dict[str, float]:
 
 
 def all_empty(table: pl.DataFrame) -> bool:
-    return bool(table["coefficient"].null_count() == table.height == 9)
+    return table.height == ROWS and all(table[column].null_count() == ROWS for column in FIGURES)
+
+
+def standardised(frame: pl.DataFrame, *columns: str) -> np.ndarray:
+    values = [frame[column].cast(pl.Float64).to_numpy() for column in columns]
+    return np.column_stack([np.ones(frame.height)] + [(v - v.mean()) / v.std(ddof=1) for v in values])
 
 
 def test_one_row_a_feature_and_adjustment_and_equal_to_statsmodels() -> None:
     site = stays()
     table, notes = associate(site, OUTCOMES["icu"])
     assert dict(table.schema) == RESULT_FILES["associations"]
-    assert table.height == table.select("feature", "adjustment").n_unique() == 9
+    assert table.height == table.select("feature", "adjustment").n_unique() == ROWS
+    assert set(table["adjustment"]) == set(ADJUSTMENTS)
     assert notes == []
     used = site.frame.filter(~pl.col("icu_24h"))
     assert set(table["n"]) == {used.height}
-    columns = [used[f].to_numpy() for f in FEATURES]
-    design = np.column_stack([np.ones(used.height)] + [(c - c.mean()) / c.std(ddof=1) for c in columns])
+    assert set(table["n_events"]) == {used["icu"].sum()}
     groups = used["patient_id"].rank("dense").to_numpy()
-    fit = Logit(used["icu"].to_numpy().astype(float), design).fit(
-        disp=0, cov_type="cluster", cov_kwds={"groups": groups}
-    )
-    for i, feature in enumerate(FEATURES, start=1):
-        got = row(table, feature, "joint")
+    design = standardised(used, *JOINT)
+    alone = np.column_stack(
+        [standardised(used, "hourly_tortuosity", "n_tokens", "age"), used["sex"] == "Male"]
+    ).astype(float)
+    regressions = [(design, i, f, "joint") for i, f in enumerate(JOINT, start=1)]
+    for x, i, feature, adjustment in [*regressions, (alone, 1, "hourly_tortuosity", "tokens_age_sex")]:
+        fit = Logit(used["icu"].to_numpy().astype(float), x).fit(
+            disp=0, cov_type="cluster", cov_kwds={"groups": groups}
+        )
+        got = row(table, feature, adjustment)
         assert got["coefficient"] == pytest.approx(fit.params[i], abs=1e-8)
         assert (got["ci_low"], got["ci_high"]) == pytest.approx(tuple(fit.conf_int()[i]), abs=1e-8)
         assert got["p_value"] == pytest.approx(fit.pvalues[i], abs=1e-10)
+        assert got["vif"] == pytest.approx(variance_inflation_factor(x, i), rel=1e-6)
+        assert got["vif"] > 1
+    assert table.filter(adjustment="unadjusted")["vif"].to_list() == pytest.approx([1] * len(FEATURES))
+
+
+def test_a_coefficient_over_its_sd_is_that_of_the_raw_unit() -> None:
+    site = stays()
+    got = row(associate(site, OUTCOMES["death"])[0], "max_jump", "unadjusted")
+    raw = np.column_stack([np.ones(500), site.frame["max_jump"].to_numpy()])
+    fit = Logit(site.frame["death"].to_numpy().astype(float), raw).fit(disp=0)
+    assert got["coefficient"] / got["sd"] == pytest.approx(fit.params[1], rel=1e-6)
+
+
+def test_the_papers_coefficient_stands_beside_its_own_row_and_nowhere_else() -> None:
+    ours = stays()
+    printed = published("associations")
+    for name, outcome in OUTCOMES.items():
+        table, _ = associate(Stays("ucmc", ours.frame, ours.states, ours.tokens), outcome)
+        known = table.drop_nulls("paper_coefficient")
+        assert set(known["feature"]) == set(JOINT)
+        assert set(known["adjustment"]) == {"joint"}
+        for feature in JOINT:
+            value = printed.value("coefficient", site="ucmc", outcome=name, feature=feature)
+            assert row(table, feature, "joint")["paper_coefficient"] == value
+    elsewhere, _ = associate(ours, OUTCOMES["death"])
+    assert elsewhere["paper_coefficient"].null_count() == ROWS
 
 
 def test_the_unit_of_a_feature_does_not_matter() -> None:
     site = stays()
     scaled = changed(site, pl.col("path_length") * 1000 - 5)
-    tables = [associate(s, OUTCOMES["death"])[0].drop("feature", "adjustment") for s in (site, scaled)]
+    tables = [associate(s, OUTCOMES["death"])[0].drop("sd", "paper_coefficient") for s in (site, scaled)]
     np.testing.assert_allclose(
         tables[0].select(pl.selectors.float()).to_numpy(),
         tables[1].select(pl.selectors.float()).to_numpy(),
@@ -81,16 +124,21 @@ def test_charting_explains_what_only_follows_charting() -> None:
     assert row(table, "path_length", "unadjusted")["ci_low"] > 0.5
     adjusted = row(table, "path_length", "joint_tokens_age_sex")
     assert adjusted["ci_low"] < 0 < adjusted["ci_high"]
+    alone = row(table, "path_length", "tokens_age_sex")
+    assert alone["ci_low"] < 0 < alone["ci_high"]
+    assert alone["vif"] > 10
 
 
 def test_fewer_than_ten_events() -> None:
     site = stays()
     table, notes = associate(changed(site, (pl.int_range(pl.len()) < 9).alias("death")), OUTCOMES["death"])
     assert all_empty(table)
-    assert table["n"].to_list() == [500] * 9
+    assert table["n"].to_list() == [500] * ROWS
+    assert table["n_events"].to_list() == [9] * ROWS
+    assert table["sd"].null_count() == 0
     assert notes == [
-        "The association of In-hospital death at a with path length, max jump or anomaly score can not be "
-        "estimated: only 9 of the 500 stays have the event, and at least 10 are needed."
+        "The association of In-hospital death at a with any measure of the path can not be estimated: "
+        "only 9 of the 500 stays have the event, and at least 10 are needed."
     ]
 
 
@@ -165,7 +213,16 @@ def test_features_that_are_missing_or_all_missing() -> None:
     assert row(table, "path_length", "unadjusted")["n"] == 500
     table, notes = associate(stays().split("no such split"), OUTCOMES["death"])
     assert all_empty(table)
+    assert table["n_events"].to_list() == table["n"].to_list() == [0] * ROWS
     assert len(notes) == 1
+
+
+def test_a_feature_that_the_table_lacks_has_no_row_and_no_joint_without_all_three() -> None:
+    site = stays()
+    lacking = Stays(site.site, site.frame.drop("max_jump", "direction_change"), site.states, site.tokens)
+    table, _ = associate(lacking, OUTCOMES["death"])
+    assert set(table["feature"]) == set(FEATURES) - {"max_jump", "direction_change"}
+    assert set(table["adjustment"]) == {"unadjusted", "tokens_age_sex"}
 
 
 def test_standard_errors_respect_repeated_stays() -> None:

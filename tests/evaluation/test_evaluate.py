@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.evaluate import Evaluation, SiteData, evaluate
+from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.outcomes import OUTCOMES
@@ -18,6 +19,7 @@ from ehrfm_core.study.layout import RESULT_FILES
 
 from .data import VOCABULARY, make_site, shuffled, with_stays
 
+FRAMES = ("metrics", "predictions", "associations", "deciles", "outliers")
 RUN = [column for column in RESULT_FILES["predictions"] if column not in (ID, "label", "probability")]
 
 
@@ -43,7 +45,7 @@ def both() -> Evaluation:
 
 
 def same(left: Evaluation, right: Evaluation) -> bool:
-    for name in ("metrics", "predictions", "associations", "outliers"):
+    for name in FRAMES:
         assert_frame_equal(getattr(left, name), getattr(right, name), check_exact=True)
     assert {k: p.to_json() for k, p in left.probes.items()} == {
         k: p.to_json() for k, p in right.probes.items()
@@ -53,7 +55,7 @@ def same(left: Evaluation, right: Evaluation) -> bool:
 
 def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     result = both()
-    for name in RESULT_FILES:
+    for name in FRAMES:
         assert dict(getattr(result, name).schema) == RESULT_FILES[name]
     arms = set(
         result.metrics.select("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").rows()
@@ -65,7 +67,8 @@ def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     }
     assert result.metrics.height == 3 * 4 * 4 * 3  # arms, outcomes, models, metrics
     assert result.metrics.select([*RUN, "metric", "subgroup"]).is_unique().all()
-    assert result.associations.height == 2 * 4 * 9
+    assert result.associations.height == 2 * 4 * (2 * len(FEATURES) + 2 * len(JOINT))
+    assert result.deciles.select("site", "outcome", "feature").n_unique() == 2 * 4 * len(FEATURES)
     assert set(result.probes) == set(OUTCOMES)
     assert result.metrics["estimate"].null_count() == result.metrics["ci_low"].null_count() == 0
     assert (result.metrics["ci_low"] < result.metrics["ci_high"]).all()
@@ -92,7 +95,7 @@ def test_stays_with_the_event_in_the_window_count_nowhere() -> None:
     other = run(with_stays(replace(source, states=states), pl.col("icu") & ~pl.col("icu_24h")), target)
     assert other.probes["icu"].to_json() == both().probes["icu"].to_json()
     assert other.probes["death"].to_json() != both().probes["death"].to_json()
-    for name in ("predictions", "metrics", "associations"):
+    for name in FRAMES:
         left, right = (getattr(result, name).filter(outcome="icu") for result in (other, both()))
         assert_frame_equal(left, right, check_exact=True)
     assert both().predictions.filter(outcome="icu", test_site="a").join(early.to_frame(), on=ID).is_empty()
@@ -285,3 +288,16 @@ def test_mistakes_are_told_in_a_sentence() -> None:
         run(replace(source, stays=pl.concat([source.stays, source.stays[:1]])))
     with pytest.raises(UserError, match="a: states.parquet has 399 states for 400 stays"):
         run(replace(source, states=source.states[1:]))
+
+
+def test_a_dynamics_table_of_an_older_version_is_a_note() -> None:
+    source, target = sites()
+    newer = [feature for feature in FEATURES if feature not in JOINT]
+    old = run(replace(source, dynamics=source.dynamics.drop(newer)), target)
+    notes = [note for note in old.notes if note.startswith("dynamics.parquet of a is of an older version")]
+    assert len(notes) == 1
+    assert "hourly tortuosity" in notes[0]
+    assert "run embed again" in notes[0]
+    kept = pl.col("feature").is_in(list(JOINT)) | (pl.col("site") == "b")
+    for name in ("associations", "deciles"):
+        assert_frame_equal(getattr(old, name), getattr(both(), name).filter(kept), check_exact=True)

@@ -1,4 +1,4 @@
-"""Training and the reading of states run where only torch, transformers, numpy and safetensors are installed."""
+"""Training and reading states run where only torch, transformers, numpy and safetensors are installed."""
 
 from __future__ import annotations
 

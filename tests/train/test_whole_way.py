@@ -108,12 +108,19 @@ def check_contract(study: Study) -> None:
             assert (lengths[column].list.len() == lengths["n_tokens"]).all()
         summed = jumps.select(ID, pl.col("jump").cast(pl.List(pl.Float64)).list.sum()).join(dynamics, on=ID)
         assert np.allclose(summed["jump"], summed["path_length"], rtol=1e-9)
+        top = tables["largest_jumps"].filter(pl.col("rank") == 1).join(dynamics, on=ID)
+        assert top.height == dynamics["event_max_jump"].count()
+        assert np.allclose(top["jump"], top["event_max_jump"])
+        assert np.allclose(top["minute"], top["max_jump_minute"])
+        assert tables["largest_jumps"].group_by(ID).len()["len"].max() <= 5
         assert (dynamics["outlier"] == (dynamics["anomaly_score"] > 0.5)).all()
         forest = tables["anomaly"].join(dynamics, on=ID)
         assert (forest["isolation_forest_flag"] == forest["outlier"]).all()
         assert np.allclose(forest["isolation_forest_score"], forest["anomaly_score"])
         assert stays.group_by("patient_id").agg(pl.col("split").n_unique())["split"].max() == 1
         check_risks(study, site, stays, paths)
+        families = study.result("token_types").filter(pl.col("site") == site, pl.col("name").is_null())
+        assert np.isclose(families["path_share"].sum(), 1)
     for name in RESULT_FILES:
         assert study.result(name).height > 0
 
