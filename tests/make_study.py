@@ -21,6 +21,7 @@ from ehrfm_core.dynamics.token_types import largest_jumps, token_types
 from ehrfm_core.evaluation.associations import ADJUSTMENTS
 from ehrfm_core.evaluation.deciles import deciles
 from ehrfm_core.evaluation.features import FEATURES, JOINT
+from ehrfm_core.evaluation.outliers import describe_outliers
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.published import SITES as PAPER_SITES
