@@ -55,8 +55,8 @@ def warnings(quality: Mapping[str, Any], kind: str) -> list[str]:
             "overlap on this picture is not evidence that the patients are alike."
         )
     found += [
-        f"{100 * share:.0f} % of {site}'s hours are off the map: placed beside their nearest fitted states "
-        "though none is near."
+        f"{100 * share:.0f} % of {site}'s hours are off the map: no fitted state is near them, wherever they "
+        "seem to lie."
         for site, share in (quality.get("off_map_share") or {}).items()
         if share is not None and share > FAR_OFF
     ]

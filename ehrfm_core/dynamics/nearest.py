@@ -116,8 +116,9 @@ def _bounds(query: np.ndarray, centres: np.ndarray, radii: np.ndarray, bound: np
     """The least squared distance that a point of each block can have."""
     bound[:] = 0
     for c in range(centres.shape[0]):
+        x = query[c]  # read once: `bound` might share its memory, for all the compiler knows
         for b in range(bound.size):
-            difference = query[c] - centres[c, b]
+            difference = x - centres[c, b]
             bound[b] += difference * difference
     for b in range(bound.size):
         gap = np.sqrt(bound[b]) * np.float32(1 - SLACK) - radii[b]
