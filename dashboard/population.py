@@ -10,16 +10,22 @@ from dashboard import data, measures
 from ehrfm_core.study import Study, open_study
 
 
-def counts(study: Study, site: str, kind: str, *, bins: int) -> np.ndarray:
-    """Hourly states of a site on the grid of a map (bins × bins, rows along y); shared, so read-only."""
-    return _counts(str(study.folder), study.digest, site, kind, bins)
+def counts(study: Study, site: str, kind: str, *, bins: int, off_map: bool = False) -> np.ndarray:
+    """Hourly states of a site on the grid of a map (bins × bins, rows along y); shared, so read-only.
+
+    With `off_map` only those that are farther from the fitted states than the source's own.
+    """
+    return _counts(str(study.folder), study.digest, site, kind, bins, off_map)
 
 
 @st.cache_resource(max_entries=64, show_spinner="Counting the population …")
-def _counts(folder: str, digest: str, site: str, kind: str, bins: int) -> np.ndarray:
+def _counts(folder: str, digest: str, site: str, kind: str, bins: int, off_map: bool) -> np.ndarray:
     study = open_study(folder)
     info = data.maps(study)[kind]
-    paths = data.paths(study, site).select(f"{kind}_x", f"{kind}_y").drop_nulls()
+    paths = data.paths(study, site)
+    if off_map:
+        paths = paths.filter("off_map")
+    paths = paths.select(f"{kind}_x", f"{kind}_y").drop_nulls()
     grid = measures.density(
         paths[f"{kind}_x"].to_numpy(), paths[f"{kind}_y"].to_numpy(), info["x_range"], info["y_range"], bins
     )
@@ -36,6 +42,12 @@ def outside(study: Study, site: str, kind: str) -> float:
     )
     share = paths.select(inside.mean()).item()
     return 1 - float(share) if share is not None else 0.0
+
+
+def off_map_share(study: Study, site: str) -> float | None:
+    """Share of a site's hourly states that are off the map; None where that was not measured."""
+    share = data.paths(study, site)["off_map"].mean()
+    return share if isinstance(share, float) else None
 
 
 def bins_for(n_states: int) -> int:

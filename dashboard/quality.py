@@ -22,7 +22,9 @@ MEASURES = {
         "AUC of telling the sites apart from the two coordinates; 0.5 is chance",
     ),
     "site_auc_full": ("Sites told apart, full space", "The same from the full hidden state"),
+    "variance_share": ("Variance shown", "Share of the states' variance that the two components hold"),
 }
+FAR_OFF = 0.05  # share of a site off the map from which it is told; 0.01 of the source is by definition
 
 
 def warnings(quality: Mapping[str, Any], kind: str) -> list[str]:
@@ -52,7 +54,31 @@ def warnings(quality: Mapping[str, Any], kind: str) -> list[str]:
             f"The sites separate in the full space (AUC {full:.2f}) and less so here ({flat:.2f}): an "
             "overlap on this picture is not evidence that the patients are alike."
         )
+    found += [
+        f"{100 * share:.0f} % of {site}'s hours are off the map: no fitted state is near them, wherever they "
+        "seem to lie."
+        for site, share in (quality.get("off_map_share") or {}).items()
+        if share is not None and share > FAR_OFF
+    ]
     return found
+
+
+def facts(info: Mapping[str, Any]) -> str:
+    """What a map was made of and how much lies off it, in one line; empty for studies that do not tell.
+
+    >>> facts({"n_fitted": 1200, "seed": 0, "versions": {"umap-learn": "0.5.12"},
+    ...        "quality": {"off_map_share": {"mimic": 0.011, "ucmc": None}}})
+    'Off the map, test splits: mimic 1.1 % · fitted on 1,200 states · seed 0 · umap-learn 0.5.12'
+    """
+    shares = (info.get("quality") or {}).get("off_map_share") or {}
+    off = ", ".join(f"{site} {100 * share:.1f} %" for site, share in shares.items() if share is not None)
+    parts = [
+        f"Off the map, test splits: {off}" if off else "",
+        f"fitted on {info['n_fitted']:,} states" if "n_fitted" in info else "",
+        f"seed {info['seed']}" if "seed" in info else "",
+        *(f"{name} {number}" for name, number in (info.get("versions") or {}).items()),
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def card(info: Mapping[str, Any], kind: str) -> None:
@@ -67,5 +93,6 @@ def card(info: Mapping[str, Any], kind: str) -> None:
         st.markdown(
             " &nbsp;·&nbsp; ".join(parts), help="  \n".join(f"**{a}**: {b}." for a, b in MEASURES.values())
         )
+    st.caption(facts(info))
     for sentence in warnings(quality, kind):
         st.markdown(f":orange[:material/warning:] {sentence}")

@@ -17,6 +17,9 @@ import polars as pl
 from scipy.stats import rankdata
 
 from ehrfm_core.dynamics.detector_names import DETECTORS, FOREST
+from ehrfm_core.dynamics.map_file import save_maps
+from ehrfm_core.dynamics.maps import Maps
+from ehrfm_core.dynamics.projection import fit_projection
 from ehrfm_core.dynamics.token_types import largest_jumps, token_types
 from ehrfm_core.evaluation.associations import ADJUSTMENTS
 from ehrfm_core.evaluation.deciles import deciles
@@ -28,6 +31,7 @@ from ehrfm_core.published import SITES as PAPER_SITES
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, sha256, write_json, write_table
 from ehrfm_core.study.layout import (
+    FITTED_MAPS,
     MAPS,
     RESULT_FILES,
     SITE_FILES,
@@ -75,6 +79,7 @@ WEIGHTS = {
 }
 HOURS = 24
 HIDDEN = 8
+OFF_MAP = 8.0
 
 
 def make_study(
@@ -116,7 +121,8 @@ def make_study(
         written["tokenize"].append(TOKENIZER)
     if "embed" in stages:
         write_json(folder / MAPS, _maps(list(sites), sum(sites.values())))
-        written["embed"].append(MAPS)
+        save_maps(folder, _fitted_maps(next(iter(tables.values()))["hourly"], seed))
+        written["embed"] += [MAPS, FITTED_MAPS]
     if "evaluate" in stages:
         predictions = _predictions(tables, rng)
         results = {
@@ -204,7 +210,7 @@ def _site(
     infos = infos.group_by("row", maintain_order=True).agg("information")
     walk = np.cumsum(rng.normal(scale=0.3, size=(n, HOURS + 1, 2)), axis=1)
     walk += rng.normal(scale=2, size=(n, 1, 2)) + severity[:, None, None] + shift
-    paths = _paths(stays, walk, severity, rng)
+    paths = _with_distances(_paths(stays, walk, severity, rng), rng, shift)
     states = rng.normal(size=(n, HOURS + 1, HIDDEN)).astype(np.float32)
     every = pl.DataFrame(
         {"hospitalization_id": ids, "jump": to_series(jumps), "information": infos["information"]}
@@ -453,6 +459,12 @@ def _paths(
     ).drop(pl.selectors.starts_with("counts_"))
 
 
+def _with_distances(paths: pl.DataFrame, rng: np.random.Generator, shift: float) -> pl.DataFrame:
+    """How far each hour lies from the fitted states; more of a shifted site are off the map."""
+    distance = pl.Series(rng.gamma(8, 0.5, len(paths)) + shift)
+    return paths.with_columns(map_distance=distance, off_map=distance > OFF_MAP)
+
+
 def _arms(sites: list[str]) -> list[dict[str, object]]:
     source, *targets = sites
     base = {"train_site": source, "adapt_method": "none", "adapt_fraction": 0.0, "repeat": 0}
@@ -597,26 +609,45 @@ def _maps(sites: list[str], n: int) -> dict[str, object]:
             "neighbour_overlap": 0.31,
             "site_auc_2d": auc if two else None,
             "site_auc_full": 0.99 if two else None,
+            "off_map_share": {site: round(0.01 + 0.1 * i, 4) for i, site in enumerate(sites)},
         }
 
+    fitted = {
+        "n_fitted": n * (HOURS + 1),
+        "seed": 0,
+        "versions": {"umap-learn": "0.5.12", "scikit-learn": "1.9.1"},
+    }
     return {
         "fitted_on": f"hourly states of the training split of {sites[0]}",
         "n_fitted": n * (HOURS + 1),
-        "pca": {
+        "hidden_size": HIDDEN,
+        "n_components": HIDDEN,
+        "off_map_beyond": {"distance": OFF_MAP, "quantile": 0.99, "measured_on": "tuning split"},
+        "pca": fitted
+        | {
             "x_range": [-8.0, 9.0],
             "y_range": [-8.0, 9.0],
             "explained_variance": [0.31, 0.12],
-            "quality": quality(0.88, 0.96),
+            "kept_variance": 1.0,
+            "quality": quality(0.88, 0.96) | {"variance_share": 0.43},
         },
-        "umap": {
+        "umap": fitted
+        | {
             "x_range": [-8.0, 8.0],
             "y_range": [-8.0, 8.0],
             "n_neighbors": 15,
             "min_dist": 0.1,
-            "seed": 0,
             "quality": quality(0.27, 0.71),
         },
     }
+
+
+def _fitted_maps(hourly: pl.DataFrame, seed: int) -> Maps:
+    """Maps that place a state of the source where `hourly` has it on the UMAP."""
+    states = hourly["state"].to_numpy().astype(np.float32)
+    projection = fit_projection(states)
+    placed = hourly.select(pl.col("umap_x", "umap_y").cast(pl.Float32)).to_numpy()
+    return Maps(projection, projection.points(states), placed, seed, limit=OFF_MAP, limit_from="tuning split")
 
 
 def _summaries(tables: dict[str, dict[str, pl.DataFrame]], size: int) -> dict[str, dict[str, object]]:

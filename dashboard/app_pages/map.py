@@ -91,9 +91,27 @@ def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wi
         key=f"map-{kind}",
         alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
         caption=f"{who[layer]}, every hour of the first 24 h, all splits, {how}. No interval: a picture, "
-        f"not a measurement.{path_text}",
+        f"not a measurement.{path_text}{off_map_text(study, site, layer)}",
     )
     quality.card(info, kind)
+
+
+def off_map_text(study: Study, site: str, layer: str) -> str:
+    """Which share of each site's hours lies off the map, and how that is drawn."""
+    shares = {name: population.off_map_share(study, name) for name in shown_sites(study, site, layer)}
+    told = ", ".join(f"{100 * share:.1f} % of {name}" for name, share in shares.items() if share is not None)
+    if not told:
+        return ""
+    grey = "" if layer == "difference" else "bins where they are the majority are grey, "
+    return (
+        f" Off the map (farther from the fitted states than 99 % of {study.source}'s own held-out hours): "
+        f"{told}; {grey}such hours of a path are faded."
+    )
+
+
+def shown_sites(study: Study, site: str, layer: str) -> list[str]:
+    """The sites that a background is made of."""
+    return {"density": [site], "every": study.sites, "difference": pair(study, site)}[layer]
 
 
 def pair(study: Study, site: str) -> list[str]:
@@ -104,7 +122,7 @@ def pair(study: Study, site: str) -> list[str]:
 def background(study: Study, site: str, layer: str, kind: str, height: int) -> go.Figure:
     """The population a path is drawn on."""
     info, colours = data.maps(study)[kind], theme.site_colours(study.sites)
-    sites = {"density": [site], "every": study.sites, "difference": pair(study, site)}[layer]
+    sites = shown_sites(study, site, layer)
     n_states = sum(len(data.paths(study, name)) for name in sites)
     bins = population.bins_for(n_states)
     grids = [population.counts(study, name, kind, bins=bins) for name in sites]
@@ -112,7 +130,8 @@ def background(study: Study, site: str, layer: str, kind: str, height: int) -> g
         pair_colours = (colours[sites[0]], colours[sites[1]])
         return maps.difference_map(grids[0], grids[1], info, kind, colours=pair_colours, height=height)
     colour = colours[site] if layer == "density" else theme.NEUTRAL
-    return maps.density_map(np.sum(grids, axis=0), info, kind, colour=colour, height=height)
+    off_map = np.sum([population.counts(study, s, kind, bins=bins, off_map=True) for s in sites], axis=0)
+    return maps.density_map(np.sum(grids, axis=0), info, kind, colour=colour, height=height, off_map=off_map)
 
 
 main()

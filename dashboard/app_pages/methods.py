@@ -193,6 +193,14 @@ def map_quality(study: Study) -> None:
         | {"What it asks": [text for _, text in quality.MEASURES.values()]}
     )
     st.table(table, hide_index=True, border="horizontal")
+    beyond = (maps.get("off_map_beyond") or {}).get("distance")
+    if beyond is not None:
+        st.caption(
+            f"Off the map: a mean distance to the {maps['umap']['n_neighbors']} nearest fitted states above "
+            f"{beyond:.2f}, the 99th percentile of the source's held-out hours, in the space of the first "
+            f"{maps['n_components']} principal components "
+            f"({100 * maps['pca']['kept_variance']:.0f} % of the variance)."
+        )
     umap = maps.get("umap", {})
     settings = ", ".join(f"{key} {umap[key]}" for key in ("n_neighbors", "min_dist", "seed") if key in umap)
     st.caption(f"UMAP: {settings}." if settings else "")

@@ -140,7 +140,8 @@ def pictures(study: Study, site: str, stay: str, row: dict[str, object]) -> None
         info = data.maps(study)[kind]
         bins = population.bins_for(len(data.paths(study, site)))
         grid = population.counts(study, site, kind, bins=bins)
-        figure = maps.density_map(grid, info, kind, colour=colour, height=330)
+        off_map = population.counts(study, site, kind, bins=bins, off_map=True)
+        figure = maps.density_map(grid, info, kind, colour=colour, height=330, off_map=off_map)
         maps.add_path(figure, path, kind, jump_minute=minute if isinstance(minute, float) else None)
         fidelity = (info.get("quality") or {}).get("step_fidelity")
         trust = "" if fidelity is None else f" Steps here and in the full space: ρ = {fidelity:.2f}."

@@ -15,11 +15,18 @@ KINDS = {"pca": "PCA", "umap": "UMAP"}
 
 
 def density_map(
-    counts: np.ndarray, info: dict[str, Any], kind: str, *, colour: str, height: int
+    counts: np.ndarray,
+    info: dict[str, Any],
+    kind: str,
+    *,
+    colour: str,
+    height: int,
+    off_map: np.ndarray | None = None,
 ) -> go.Figure:
     """Hourly positions of a population as a heat map (log scale).
 
-    `counts` has rows along y; `info` is this map's entry of `maps.json`, whose ranges the axes keep.
+    `counts` has rows along y; `info` is this map's entry of `maps.json`, whose ranges the axes keep. Where
+    more than half of the states are `off_map` (counts on the same grid), grey lies over the colour.
     """
     shown = np.where(counts > 0, np.log10(1 + counts), np.nan)
     heat = go.Heatmap(
@@ -29,7 +36,19 @@ def density_map(
         hovertemplate="%{customdata:,} hourly states here<extra></extra>",
         showscale=False,
     )
-    return _frame(heat, counts.shape[0], info, kind, height)
+    figure = _frame(heat, counts.shape[0], info, kind, height)
+    if off_map is not None:
+        mostly = np.where(2 * off_map > counts, 1, np.nan)
+        figure.add_heatmap(
+            z=mostly.astype(np.float32),
+            x=figure.data[0].x,
+            y=figure.data[0].y,
+            colorscale=[[0, theme.alpha(theme.NEUTRAL, 0.6)], [1, theme.alpha(theme.NEUTRAL, 0.6)]],
+            hoverinfo="skip",
+            showscale=False,
+            name="mostly off the map",
+        )
+    return figure
 
 
 def difference_map(
@@ -98,11 +117,13 @@ def _axis_titles(info: dict[str, Any], kind: str) -> tuple[str, str]:
 def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: float | None) -> go.Figure:
     """Draw one stay's hourly path: hours in colour, an open circle at its start, a filled one at its end.
 
-    `path` has hour, <kind>_x and <kind>_y. The hour of the largest jump (measured in the full space) is drawn
-    thick: it need not be the longest step on the picture, and that is the point.
+    `path` has hour, <kind>_x, <kind>_y and off_map; an hour off the map is faded. The hour of the largest
+    jump (measured in the full space) is drawn thick: it need not be the longest step on the picture, and that
+    is the point.
     """
     path = path.sort("hour")
     x, y, hour = (path[column].to_numpy() for column in (f"{kind}_x", f"{kind}_y", "hour"))
+    off_map = path["off_map"].fill_null(value=False).to_list()
     if len(path) == 0:
         return figure
     step = largest_step(jump_minute, int(hour[-1]))
@@ -125,6 +146,7 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
         line={"color": theme.NEUTRAL, "width": 1.4},
         marker={
             "color": hour,
+            "opacity": [0.3 if off else 1.0 for off in off_map],
             "colorscale": theme.SEQUENTIAL,
             "cmin": 0,
             "cmax": 24,
@@ -148,7 +170,8 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
             },
         },
         customdata=hour,
-        hovertemplate="hour %{customdata}<extra></extra>",
+        text=[", off the map" if off else "" for off in off_map],
+        hovertemplate="hour %{customdata}%{text}<extra></extra>",
         name="path",
     )
     if step is not None:

@@ -23,6 +23,7 @@ TRAINING = "training"  # of the run, not hashed: there while it goes on, and may
 RUN = f"{TRAINING}/run.json"
 RUN_CURVE = f"{TRAINING}/metrics.jsonl"
 MAPS = "results/maps.json"
+FITTED_MAPS = "results/maps.safetensors"
 PROBES = "results/probes.json"
 LOG = "log.jsonl"
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -40,6 +41,8 @@ _COORDINATES: Schema = {
     "umap_y": pl.Float32(),
     "pca_x": pl.Float32(),
     "pca_y": pl.Float32(),
+    "map_distance": pl.Float32(),  # mean to the 15 nearest fitted states, in the space of the components
+    "off_map": pl.Boolean(),  # farther than 99 % of the source's held-out states; both null without a UMAP
     "step": pl.Float32(),  # full-space distance to the state an hour before; null at hour 0
     "travelled": pl.Float32(),  # sum of the jumps of the events in that hour
     "n_events": pl.Int32(),  # tokens of events in that hour

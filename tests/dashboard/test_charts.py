@@ -25,6 +25,7 @@ def path(hours: int = 25) -> pl.DataFrame:
     hour = np.arange(hours)
     return pl.DataFrame(
         {"hour": hour, "pca_x": hour / 20, "pca_y": np.sin(hour), "umap_x": hour / 20, "umap_y": np.cos(hour)}
+        | {"off_map": [None, True, *[False] * (hours - 2)][:hours]}
         | {
             f"risk_{name}": [0.1] * hours if name != "icu" else [None] * hours
             for name in ("death", "long_los", "icu", "imv")
@@ -77,6 +78,19 @@ def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick(
     assert line.marker.symbol[0] == "circle-open"
     assert set(line.marker.symbol[1:]) == {"circle"}
     assert "hour 8" in figure.layout.annotations[0].text
+
+
+def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
+    counts, off = np.full((10, 10), 4.0), np.zeros((10, 10))
+    off[2, 3], off[5, 5] = 3, 2
+    figure = maps.density_map(counts, INFO, "pca", colour="#0072B2", height=300, off_map=off)
+    grey = np.argwhere(np.isfinite(figure.data[1].z))
+    assert grey.tolist() == [[2, 3]]
+    np.testing.assert_array_equal(figure.data[1].x, figure.data[0].x)
+    maps.add_path(figure, path(), "pca", jump_minute=None)
+    line = figure.data[-1]
+    assert [i for i, opacity in enumerate(line.marker.opacity) if opacity < 1] == [1]
+    assert "off the map" in line.text[1]
 
 
 def test_a_path_without_events_has_no_thick_step_and_an_empty_one_draws_nothing() -> None:

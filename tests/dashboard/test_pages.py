@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ehrfm_core.study import open_study
+from ehrfm_core.study.layout import site_file
 from tests.dashboard.conftest import PAGES
 
 Open = Callable[..., AppTest]
@@ -230,3 +234,29 @@ def test_switching_the_study_keeps_the_page_alive(studies: Path, open_page: Open
     for name in ("one", "tiny", "broken", "unevaluated", "two"):
         app.selectbox(key="b").select(name).run()
         fine(app)
+
+
+def test_the_map_tells_which_share_of_each_site_is_off_it(studies: Path, open_page: Open) -> None:
+    app = open_page(studies, "map", b="two", s="ucmc")
+    fine(app)
+    paths = open_study(studies / "two").site_table("ucmc", "paths")
+    share = paths["off_map"].mean()
+    assert f"{100 * share:.1f} % of ucmc" in text(app)
+    assert "umap-learn 0.5.12" in text(app)
+    assert "11 % of ucmc's hours are off the map" in text(app)
+    assert "Variance shown" in text(app)
+
+
+@pytest.mark.parametrize("page", ["map", "patient"])
+def test_a_study_from_before_the_distances_says_what_to_do(
+    studies: Path, tmp_path: Path, open_page: Open, page: str
+) -> None:
+    shutil.copytree(studies / "two", tmp_path / "older")
+    for site in ("mimic", "ucmc"):
+        path = tmp_path / "older" / site_file(site, "paths")
+        pl.read_parquet(path).drop("map_distance", "off_map").write_parquet(path)
+    app = open_page(tmp_path, page, b="older")
+    fine(app)
+    assert "'map_distance' is missing" in text(app)
+    assert "again" in text(app)
+    assert not charts(app)

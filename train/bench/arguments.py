@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from train.numbers import positive_number
+from train.numbers import positive_number, seed_number
 
 HOW_TO_INSTALL = "python -m venv cocoa && cocoa/bin/pip install cocoa-tokenizer"
 DEFAULT_COPIES = 30
@@ -81,6 +81,24 @@ def add_synthesis_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--folder", type=Path, metavar="DIR", help="where to write for the time being (the system's own)"
     )
+    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def add_maps_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench maps`."""
+    command.description = (
+        "Draw stays from a study's hourly states, with noise; fit both maps on 70 %% of them as the embed "
+        "stage does (at most 50,000 states), place all, and print time, states a second and peak memory. "
+        "The states themselves are held in memory, as in the embed stage, and are part of the peak."
+    )
+    command.add_argument(
+        "study", type=Path, nargs="?", metavar="STUDY", help="an embedded study (the bundled one)"
+    )
+    command.add_argument(
+        "--stays", type=positive_number, default=20_000, metavar="N", help="stays of 25 states (20000)"
+    )
+    command.add_argument("--hidden", type=positive_number, metavar="D", help="hidden size (the study's own)")
+    command.add_argument("--seed", type=seed_number, default=0, metavar="S", help="(0)")
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
