@@ -15,6 +15,8 @@ from sklearn.ensemble import IsolationForest
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.dynamics.anomaly import anomaly_scores, fit_forest
 from ehrfm_core.dynamics.forward import Forward
+from ehrfm_core.dynamics.map_file import load_maps
+from ehrfm_core.dynamics.maps import Maps
 from ehrfm_core.dynamics.measures import hourly_measures, path_measures
 from ehrfm_core.dynamics.redaction import Dropped, event_begins, redact
 from ehrfm_core.dynamics.states import read_out
@@ -37,7 +39,7 @@ class Reading:
 
     `tokens` and `minutes` (T), `jumps` (T, 0 first), `information` (T, not a number first), `risks` by
     outcome (T: the probability after every token), `measures` (one row: those of `dynamics.measures` and
-    `anomaly_score`), `hourly` (H + 1 rows: hour, step, travelled, n_events and risk_… by outcome),
+    `anomaly_score`), `hourly` (H + 1 rows: the columns of paths.parquet),
     `states` (H + 1 × D: R at every hour, in full precision at the end) and `state` (D).
     """
 
@@ -60,12 +62,13 @@ class Instrument:
     forward: Forward
     probes: dict[str, Probe]
     forest: IsolationForest
+    maps: Maps
 
     @classmethod
     def of(cls, study: Study, *, device: str = "cpu") -> Instrument:
-        """Load the checkpoint and the probes; the forest is fitted again from the states and its seed.
+        """Load the checkpoint, the probes and the maps; the forest is fitted again from states and seed.
 
-        Raises UserError where the study has no states yet.
+        Raises UserError where the study has no states yet, or no file of its maps.
         """
         if not study.has("embed"):
             raise UserError(f"{study.name} has no states yet: run `python -m train embed` first.")
@@ -79,7 +82,9 @@ class Instrument:
         )
         forest = fit_forest(states.sort(ID)["state"].to_numpy(), seed=stage.settings["seed"])
         forward = Forward(model, device=device, bf16=bf16, readouts=readouts(probes))
-        return cls(Tokenizer.from_json(study.tokenizer()), forward, probes, forest)
+        maps = load_maps(study.folder)
+        maps.place(np.zeros((1, model.config.hidden_size), dtype=np.float32))  # compiles the search
+        return cls(Tokenizer.from_json(study.tokenizer()), forward, probes, forest, maps)
 
     @property
     def hours(self) -> int:
@@ -133,6 +138,7 @@ class Instrument:
         hourly = hourly_measures(out, times, prefix=prefix).with_columns(
             pl.Series("hour", np.arange(self.hours + 1, dtype=np.int32)),
             *(pl.Series(f"risk_{name}", probe.probability(states)) for name, probe in self.probes.items()),
+            *self.maps.place(out.hourly[0]).to_frame(),
         )
         logits = out.risks.astype(np.float64)
         return Reading(

@@ -48,7 +48,18 @@ def test_a_stay_read_live_is_what_the_study_holds(study: Study, instrument: Inst
     for name, probe in instrument.probes.items():
         assert reading.risks[name][-1] == pytest.approx(probe.probability(reading.state), abs=2e-3)
         assert reading.hourly[f"risk_{name}"][-1] == pytest.approx(float(probe.probability(reading.state)))
+        assert np.isfinite(reading.risks[name]).all()
         assert jumps[f"risk_{name}"][0][-1] == pytest.approx(reading.risks[name][-1], abs=0.02)
+
+
+def test_its_place_on_the_maps_is_the_study_s(study: Study, instrument: Instrument) -> None:
+    stay = stay_of(study)
+    reading = instrument.read(*instrument.open(study, study.source, stay))
+    stored = study.site_table(study.source, "paths").filter(pl.col(ID) == stay).sort("hour")
+    assert reading.hourly["hour"].to_list() == stored["hour"].to_list()
+    for column in ("pca_x", "pca_y"):  # UMAP may jump where a state lies between two neighbourhoods
+        assert np.allclose(reading.hourly[column], stored[column], atol=0.3), column
+    assert set(stored.columns) - {ID} <= set(reading.hourly.columns)
 
 
 def test_an_edit_changes_what_comes_after_it_and_nothing_before(study: Study, instrument: Instrument) -> None:
