@@ -127,7 +127,13 @@ def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFra
             risk = np.concatenate([probes[name].probability(part) for part in chunks])
             risk[at_end] = probes[name].probability(end["state"].to_numpy())
         risks.append(pl.Series(f"risk_{name}", risk))
-    return frame.with_columns(risks).with_columns(
-        pl.when(pl.col(f"counts_{name}")).then(pl.col(f"risk_{name}").fill_nan(None)).alias(f"risk_{name}")
-        for name in OUTCOMES
+    return (
+        frame.with_columns(risks)
+        .with_columns(
+            pl.when(pl.col(f"counts_{name}"))
+            .then(pl.col(f"risk_{name}").fill_nan(None))
+            .alias(f"risk_{name}")
+            for name in OUTCOMES
+        )
+        .drop(pl.selectors.starts_with("counts_"))
     )
