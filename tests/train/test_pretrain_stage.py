@@ -318,8 +318,8 @@ def test_weights_that_do_not_give_their_own_loss_are_not_written(
 ) -> None:
     from train import gate
 
-    real = gate.mean_loss
-    monkeypatch.setattr(gate, "mean_loss", lambda *a, **k: real(*a, **k) + 0.002)
+    real = gate.padded_loss
+    monkeypatch.setattr(gate, "padded_loss", lambda *a, **k: real(*a, **k) + 0.002)
     assert run(study, "--steps", "2") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("Error: The information read out of the model")
