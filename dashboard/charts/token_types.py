@@ -56,7 +56,8 @@ def families(rows: pl.DataFrame, labels: Mapping[str, str], colour: str) -> go.F
             row=1,
             col=column,
         )
-    theme.style(figure, height=130 + 34 * len(names))
+    theme.style(figure, height=170 + 34 * len(names))
+    figure.update_layout(margin_t=76, legend_y=1.14)  # above the titles of the columns
     figure.update_xaxes(rangemode="tozero", nticks=5)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
