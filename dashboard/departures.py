@@ -18,8 +18,9 @@ from ehrfm_core.dynamics.departure import (
     matched_inliers,
 )
 from ehrfm_core.study import Study, open_study
+from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
-from ehrfm_core.tokens.window import cut_window, to_ragged
+from ehrfm_core.tokens.window import model_window, to_ragged
 
 if TYPE_CHECKING:
     from ehrfm_core.dynamics.space import Space
@@ -149,10 +150,5 @@ def _states(study: Study, site: str, ids: list[str]) -> np.ndarray:
 
 
 def _windows(study: Study, site: str, ids: list[str]) -> pl.DataFrame:
-    tokenizer = data.tokenizer(study)
-    return cut_window(
-        data.site_table(study, site, "timelines").filter(pl.col(ID).is_in(ids)),
-        tokenizer["vocabulary"],
-        hours=tokenizer.get("window_hours", 24),
-        max_tokens=tokenizer.get("max_tokens", 1024),
-    )
+    timelines = data.site_table(study, site, "timelines").filter(pl.col(ID).is_in(ids))
+    return model_window(timelines, Tokenizer.from_json(data.tokenizer(study)))

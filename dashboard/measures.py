@@ -31,18 +31,6 @@ MORE_FEATURES = FEATURES | {
 }
 
 
-def wilson(events: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % interval of a proportion: arrays of lower and upper bounds (Wilson, JASA 1927).
-
-    >>> [round(float(x[0]), 3) for x in wilson(np.array([0]), np.array([10]))]
-    [0.0, 0.278]
-    """
-    from statsmodels.stats.proportion import proportion_confint  # a second to import: not on the first page
-
-    low, high = proportion_confint(np.asarray(events), np.asarray(n), alpha=0.05, method="wilson")
-    return np.asarray(low), np.asarray(high)
-
-
 def bin_count(n: int) -> int:
     """Deciles where there are stays enough, fewer bins where there are not (at least 20 a bin, 3 bins)."""
     return int(np.clip(n // 20, 3, 10))
@@ -73,7 +61,9 @@ def rate_by_quantile(frame: pl.DataFrame, feature: str, outcome: str) -> pl.Data
         )
         .sort("bin")
     )
-    low, high = wilson(table["events"].to_numpy(), table["n"].to_numpy())
+    from ehrfm_core.evaluation.proportions import wilson_interval  # a second to import: not on the first page
+
+    low, high = wilson_interval(table["events"].to_numpy(), table["n"].to_numpy())
     return table.with_columns(ci_low=pl.Series(low), ci_high=pl.Series(high))
 
 
@@ -106,7 +96,9 @@ def inside_outside(frame: pl.DataFrame, outcome: str, threshold: float) -> pl.Da
         pl.col("n", "events").fill_null(0), share=pl.col("n").fill_null(0) / max(1, len(known))
     )
     n = both["n"].to_numpy()
-    low, high = wilson(both["events"].to_numpy(), np.maximum(n, 1))
+    from ehrfm_core.evaluation.proportions import wilson_interval
+
+    low, high = wilson_interval(both["events"].to_numpy(), np.maximum(n, 1))
     empty = pl.col("n") == 0
     return both.with_columns(
         rate=pl.when(empty).then(None).otherwise(pl.col("events") / pl.col("n")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 # Okabe–Ito, ordered so that no two neighbours are confused by any common colour blindness
@@ -65,6 +66,20 @@ def log_ticks(low: float, high: float) -> list[float]:
     """
     values = [round(step * 10.0**power, 9) for power in range(-3, 7) for step in (1, 2, 5)]
     return [value for value in values if low <= value <= high]
+
+
+def interval(value: Any, low: Any, high: Any, *, thickness: float = 1.5) -> dict[str, Any]:
+    """Error bars from estimates and bounds (of one length), for `error_x` and `error_y`.
+
+    Where a bound is missing (null, not a number) there is no bar on that side.
+
+    >>> bars = interval([0.5, 0.5], [0.25, None], [1.0, None])
+    >>> bars["array"].tolist(), bars["arrayminus"].tolist()
+    ([0.5, 0.0], [0.25, 0.0])
+    """
+    value, low, high = (np.array(x, dtype=np.float64) for x in (value, low, high))
+    above, below = (np.maximum(np.nan_to_num(side), 0.0) for side in (high - value, value - low))
+    return {"array": above, "arrayminus": below, "thickness": thickness, "width": 0}
 
 
 def style(figure: go.Figure, *, height: int, legend: bool = True, **layout: Any) -> go.Figure:

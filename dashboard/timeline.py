@@ -12,7 +12,7 @@ from ehrfm_core.study import Study, open_study
 from ehrfm_core.tokens.decode import decode
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS, PREFIX_FAMILIES, START
-from ehrfm_core.tokens.window import cut_window
+from ehrfm_core.tokens.window import model_window
 
 PREFIX_LABEL = "Known at the start"
 LABELS = FAMILY_LABELS | {"special": "Unknown, cut off"}
@@ -36,12 +36,7 @@ def _stay_tokens(folder: str, digest: str, site: str, stay: str) -> pl.DataFrame
     timeline = data.site_table(study, site, "timelines").filter(mine).head(1)
     if timeline.is_empty():
         return decode([], [], tokenizer["vocabulary"]).pipe(_describe, {})
-    window = cut_window(
-        timeline,
-        tokenizer["vocabulary"],
-        hours=tokenizer.get("window_hours", 24),
-        max_tokens=tokenizer.get("max_tokens", 1024),
-    )
+    window = model_window(timeline, Tokenizer.from_json(tokenizer))
     tokens = decode(
         window["tokens"][0].to_list(),
         window["minutes"][0].to_list(),

@@ -30,7 +30,7 @@ from ehrfm_core.study.layout import MODEL, PROBES
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.edit import events_of, split_prefix, tokens_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.window import cut_window
+from ehrfm_core.tokens.window import model_window
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +96,7 @@ class Instrument:
         timelines = study.site_table(site, "timelines").filter(pl.col(ID) == stay)
         if not timelines.height:
             raise UserError(f"{site} of {study.name} has no stay {stay}.")
-        settings = self.tokenizer.settings
-        window = cut_window(
-            timelines, self.tokenizer.vocabulary, hours=self.hours, max_tokens=settings.max_tokens
-        )
+        window = model_window(timelines, self.tokenizer)
         tokens, minutes = (window[name][0].to_numpy() for name in ("tokens", "minutes"))
         return split_prefix(tokens, self.tokenizer)[0], events_of(tokens, minutes, self.tokenizer)
 

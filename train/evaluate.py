@@ -20,7 +20,7 @@ from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.window import cut_window
+from ehrfm_core.tokens.window import model_window
 from train.progress import progress_bar
 from train.stages import run_stage
 
@@ -76,18 +76,10 @@ def _digest() -> str:
     return fingerprint({name: list(schema) for name, schema in (RESULT_FILES | own).items()})[:10]
 
 
-def _windows(study: Study, site: str, tokenizer: Tokenizer) -> pl.DataFrame:
-    return cut_window(
-        study.site_table(site, "timelines"),
-        tokenizer.vocabulary,
-        hours=tokenizer.settings.window_hours,
-        max_tokens=tokenizer.settings.max_tokens,
-    )
-
-
 def _tokens(study: Study, site: str, tokenizer: Tokenizer) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What each type of token adds to the paths of the test split, and every stay's largest jumps."""
-    windows, jumps = _windows(study, site, tokenizer), study.site_table(site, "jumps")
+    windows = model_window(study.site_table(site, "timelines"), tokenizer)
+    jumps = study.site_table(site, "jumps")
     test = study.site_table(site, "stays").filter(pl.col("split") == "test")
     types = token_types(windows.join(test, on=ID, how="semi"), jumps, tokenizer)
     largest = largest_jumps(windows, jumps, tokenizer)
@@ -104,7 +96,7 @@ def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
         states=states,
         dynamics=study.site_table(site, "dynamics"),
         anomaly=study.site_table(site, "anomaly") if scored else None,
-        windows=_windows(study, site, tokenizer).select(ID, "tokens"),
+        windows=model_window(study.site_table(site, "timelines"), tokenizer).select(ID, "tokens"),
     )
 
 

@@ -39,12 +39,7 @@ def coefficients(rows: pl.DataFrame, features: Mapping[str, str], colour: str) -
         figure.add_scatter(
             x=value,
             y=[at[feature] + 0.14 - 0.28 * k for feature in part["feature"]],
-            error_x={
-                "array": part["ci_high"].to_numpy() - value,
-                "arrayminus": value - part["ci_low"].to_numpy(),
-                "thickness": 1.5,
-                "width": 0,
-            },
+            error_x=theme.interval(value, part["ci_low"], part["ci_high"]),
             mode="markers",
             marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}},
             name=label,
@@ -88,12 +83,7 @@ def by_decile(rows: pl.DataFrame, title: str, colour: str) -> go.Figure:
     figure.add_scatter(
         x=decile,
         y=rate,
-        error_y={
-            "array": rows["ci_high"].to_numpy() - rate,
-            "arrayminus": rate - rows["ci_low"].to_numpy(),
-            "thickness": 1.3,
-            "width": 0,
-        },
+        error_y=theme.interval(rate, rows["ci_low"], rows["ci_high"], thickness=1.3),
         mode="lines+markers",
         line={"color": colour, "width": 1.5},
         marker={"size": 8},

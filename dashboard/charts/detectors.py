@@ -40,18 +40,10 @@ def comparison(rows: pl.DataFrame, labels: Mapping[str, str], colours: Mapping[s
                 pl.col("site") == site, pl.col("measure") == measure, pl.col("detector").is_in(list(place))
             ).drop_nulls("estimate")
             shift = 0.6 * ((len(marks) - 1) / 2 - i) / max(2, len(marks))
-            # without an interval the point stands alone
-            above = (known["ci_high"] - known["estimate"]).fill_null(0).clip(lower_bound=0)
-            below = (known["estimate"] - known["ci_low"]).fill_null(0).clip(lower_bound=0)
             figure.add_scatter(
                 x=known["estimate"].to_list(),
                 y=[place[name] + shift for name in known["detector"]],
-                error_x={
-                    "array": above.to_list(),
-                    "arrayminus": below.to_list(),
-                    "thickness": 1.5,
-                    "width": 0,
-                },
+                error_x=theme.interval(known["estimate"], known["ci_low"], known["ci_high"]),
                 mode="markers",
                 marker={
                     "size": 9,

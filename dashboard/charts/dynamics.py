@@ -28,12 +28,7 @@ def dose_response(tables: Mapping[str, pl.DataFrame], title: str) -> go.Figure:
         figure.add_scatter(
             x=table["middle"].to_numpy(),
             y=rate,
-            error_y={
-                "array": table["ci_high"].to_numpy() - rate,
-                "arrayminus": rate - table["ci_low"].to_numpy(),
-                "thickness": 1.3,
-                "width": 0,
-            },
+            error_y=theme.interval(rate, table["ci_low"], table["ci_high"], thickness=1.3),
             mode="lines+markers",
             line={"color": colours[site], "width": 1.5},
             marker={"size": 8},
@@ -89,7 +84,7 @@ def forest(rows: pl.DataFrame, features: Mapping[str, str], colours: Mapping[str
             figure.add_scatter(
                 x=ratio,
                 y=[positions[feature, site] + 0.24 * (1 - k) for feature in part["feature"]],
-                error_x={"array": high - ratio, "arrayminus": ratio - low, "thickness": 1.5, "width": 0},
+                error_x=theme.interval(ratio, low, high),
                 mode="markers",
                 marker={
                     "symbol": symbol,

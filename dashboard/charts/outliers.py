@@ -71,12 +71,7 @@ def rates(tables: Mapping[str, pl.DataFrame], colours: Mapping[str, str]) -> go.
             figure.add_scatter(
                 x=[row["rate"]],
                 y=[label],
-                error_x={
-                    "array": [row["ci_high"] - row["rate"]],
-                    "arrayminus": [row["rate"] - row["ci_low"]],
-                    "thickness": 1.6,
-                    "width": 0,
-                },
+                error_x=theme.interval([row["rate"]], [row["ci_low"]], [row["ci_high"]], thickness=1.6),
                 mode="markers+text",
                 marker={
                     "size": 11,

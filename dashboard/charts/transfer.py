@@ -77,13 +77,10 @@ def ladder(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
         figure.add_scatter(
             x=estimate,
             y=[-labels.index(label) + offset for label in part["label"]],
-            error_x={
-                "array": (part["ci_high"].fill_null(part["estimate"]) - part["estimate"]).to_numpy(),
-                "arrayminus": (part["estimate"] - part["ci_low"].fill_null(part["estimate"])).to_numpy(),
-                "thickness": 1.6 if k == 0 else 1.1,
-                "width": 0,
-                "color": theme.NEUTRAL,
-            },
+            error_x=theme.interval(
+                estimate, part["ci_low"], part["ci_high"], thickness=1.6 if k == 0 else 1.1
+            )
+            | {"color": theme.NEUTRAL},
             mode="markers",
             marker={
                 "size": 11 if k == 0 else 8,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import polars as pl
-from statsmodels.stats.proportion import proportion_confint
 
 from ehrfm_core.evaluation.features import FEATURES, measured
+from ehrfm_core.evaluation.proportions import wilson_interval
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study.layout import RESULT_FILES
@@ -42,7 +42,7 @@ def deciles(test: Stays, outcome: Outcome) -> pl.DataFrame:
         )
         .sort("feature", "decile")
     )
-    low, high = proportion_confint(table["n_events"].to_numpy(), table["n"].to_numpy(), method="wilson")
+    low, high = wilson_interval(table["n_events"].to_numpy(), table["n"].to_numpy())
     return table.select(
         pl.lit(test.site).alias("site"),
         pl.lit(outcome.name).alias("outcome"),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
-from statsmodels.stats.proportion import proportion_confint
 
 from ehrfm_core.evaluation.metrics import Ranking
 
@@ -112,17 +111,6 @@ def newcombe_interval(
         return float(brentq(lambda theta: estimate - theta - z * variance(theta) ** 0.5, 0.0, ceiling))
 
     return lower(auc), 1 - lower(1 - auc)  # V(θ) = V(1 − θ)
-
-
-def wilson_interval(events: int, n: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Score interval of a share of n independent stays (Wilson 1927). Needs one stay.
-
-    >>> low, high = wilson_interval(0, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.0, 0.278)
-    """
-    low, high = proportion_confint(events, n, alpha=1 - level, method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def spearman_interval(rho: float, n: int, *, level: float = LEVEL) -> tuple[float, float] | None:

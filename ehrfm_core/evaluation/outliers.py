@@ -34,9 +34,9 @@ from ehrfm_core.evaluation.intervals import (
     percentile_interval,
     replicates,
     spearman_interval,
-    wilson_interval,
 )
 from ehrfm_core.evaluation.metrics import Ranking
+from ehrfm_core.evaluation.proportions import wilson_interval
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.evaluation.stratified import StratifiedRanking, mantel_haenszel, strata_of
 from ehrfm_core.outcomes import OUTCOMES, Outcome
@@ -94,11 +94,19 @@ def _row(measure: str, estimate: float | None, bounds: Bounds = None, **more: ob
     return row | {"measure": measure, "estimate": estimate, "ci_low": low, "ci_high": high} | more
 
 
+def _share(events: int, n: int) -> tuple[float | None, tuple[float, float] | None]:
+    """A share with its interval; nothing where there are no stays."""
+    if not n:
+        return None, None
+    low, high = wilson_interval(events, n)
+    return events / n, (float(low), float(high))
+
+
 def _charting(test: Stays, name: str) -> Iterator[Row]:
     """What needs no outcome: share flagged, correlation with the number of tokens, distribution."""
     frame = test.frame.drop_nulls(f"{name}_score")
     n, flagged = frame.height, int(frame[f"{name}_flag"].sum())
-    share = (flagged / n, wilson_interval(flagged, n)) if n else (None, None)
+    share = _share(flagged, n)
     yield _row("share_flagged", *share, n=n, n_events=flagged)
     score, tokens = frame[f"{name}_score"].to_numpy(), frame["n_tokens"].to_numpy()
     if n > 2 and np.ptp(score) > 0 and np.ptp(tokens) > 0:
@@ -146,7 +154,7 @@ def _by_flag(flags: np.ndarray, labels: np.ndarray, strata: np.ndarray, *, known
     """Outcome rates of the stays flagged and the others, and their odds ratio."""
     for measure, group in (("rate_flagged", flags), ("rate_others", ~flags)):
         n, events = (int(group.sum()), int(labels[group].sum())) if known else (0, 0)
-        rate = (events / n, wilson_interval(events, n)) if n else (None, None)
+        rate = _share(events, n)
         yield _row(measure, *rate, n=n, n_events=events)
     odds = mantel_haenszel(flags, labels, strata) if known else None
     ratio = (None, None) if odds is None else (odds[0], odds[1:])

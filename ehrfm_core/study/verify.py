@@ -14,7 +14,7 @@ from ehrfm_core.study.files import sha256
 from ehrfm_core.study.layout import CARD, LOG, MANIFEST, STAGES, TRAINING, result_file, site_file
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.window import cut_window
+from ehrfm_core.tokens.window import model_window
 
 ID = "hospitalization_id"
 NOT_HASHED = (MANIFEST, LOG, CARD)
@@ -78,12 +78,7 @@ def _stays(study: Study) -> list[str]:
         shared = stays.group_by("patient_id").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
         if shared.height:
             findings.append(f"{file}: {shared.height} patients are in more than one split.")
-        window = cut_window(
-            timelines,
-            tokenizer.vocabulary,
-            hours=tokenizer.settings.window_hours,
-            max_tokens=tokenizer.settings.max_tokens,
-        )
+        window = model_window(timelines, tokenizer)
         lengths = stays.join(window, on=ID, how="left")
         wrong = lengths.filter(pl.col("tokens").list.len().ne_missing(pl.col("n_tokens"))).height
         if wrong:

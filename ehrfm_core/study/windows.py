@@ -10,7 +10,7 @@ import polars as pl
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.window import cut_window, to_ragged
+from ehrfm_core.tokens.window import model_window, to_ragged
 
 ID = "hospitalization_id"
 
@@ -35,12 +35,7 @@ def read_windows(study: Study, site: str, tokenizer: Tokenizer) -> Windows:
     """The windows of every stay of a site, as the model sees them."""
     hours = int(tokenizer.settings.window_hours)
     stays = study.site_table(site, "stays").sort(ID)
-    window = cut_window(
-        study.site_table(site, "timelines").sort(ID),
-        tokenizer.vocabulary,
-        hours=hours,
-        max_tokens=tokenizer.settings.max_tokens,
-    )
+    window = model_window(study.site_table(site, "timelines").sort(ID), tokenizer)
     assert window[ID].equals(stays[ID]), "stays and timelines hold the same ids"
     tokens, minutes = to_ragged(window["tokens"], np.int64), to_ragged(window["minutes"], np.float32)
     return Windows(site, stays, tokens, minutes, 1 + len(tokenizer.prefix), hours)

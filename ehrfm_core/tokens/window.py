@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from ehrfm_core.ragged import Ragged
+from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import TRUNC, suffix_ids
 
 
@@ -42,6 +43,16 @@ def cut_window(
             "tokens": to_series(Ragged(values, tokens.offsets).keep(kept)),
             "minutes": to_series(Ragged(times, tokens.offsets).keep(kept)),
         }
+    )
+
+
+def model_window(timelines: pl.DataFrame, tokenizer: Tokenizer) -> pl.DataFrame:
+    """`cut_window` as the tokenizer's settings say: what the model sees of these stays."""
+    return cut_window(
+        timelines,
+        tokenizer.vocabulary,
+        hours=tokenizer.settings.window_hours,
+        max_tokens=tokenizer.settings.max_tokens,
     )
 
 

@@ -158,12 +158,6 @@ def test_fewer_stays_give_fewer_bins_and_ties_never_split() -> None:
     assert measures.rate_by_quantile(tied, "path_length", "death")["n"].to_list() == [60]
 
 
-def test_wilson_against_published_values() -> None:
-    low, high = measures.wilson(np.array([81, 0]), np.array([263, 20]))  # Newcombe, Stat Med 1998, table I
-    np.testing.assert_allclose(low, [0.2553, 0.0], atol=1e-4)
-    np.testing.assert_allclose(high, [0.3662, 0.1611], atol=1e-4)
-
-
 def test_spearman_is_one_for_what_only_bends() -> None:
     bent = frame().with_columns(bent=pl.col("path_length").exp())
     assert measures.spearman(bent, ["path_length", "bent"])[0, 1] == pytest.approx(1)

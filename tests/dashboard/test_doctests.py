@@ -11,7 +11,6 @@ MODULES = (
     "arms",
     "charts.maps",
     "charts.patient",
-    "measures",
     "population",
     "quality",
     "run_cards",

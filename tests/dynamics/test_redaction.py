@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +22,12 @@ def one_stay() -> tuple[Ragged, Ragged, Ragged]:
     return tokens, minutes, information
 
 
+def without(*lists: Ragged, share: float, dropped: str, seed: int = 0) -> tuple[Ragged, Ragged]:
+    begins = event_begins(lists[0], VOCABULARY, prefix=PREFIX)
+    how: Any = dropped
+    return redact(*lists, begins, share=share, dropped=how, seed=seed, prefix=PREFIX)
+
+
 @pytest.mark.parametrize(
     ("dropped", "share", "left"),
     [
@@ -31,17 +39,7 @@ def one_stay() -> tuple[Ragged, Ragged, Ragged]:
 )
 def test_whole_events_go_by_their_information(dropped: str, share: float, left: list[int]) -> None:
     tokens, minutes, information = one_stay()
-    begins = event_begins(tokens, VOCABULARY, prefix=PREFIX)
-    kept, times = redact(
-        tokens,
-        minutes,
-        information,
-        begins,
-        share=share,
-        dropped=dropped,  # type: ignore[arg-type]
-        seed=0,
-        prefix=PREFIX,
-    )
+    kept, times = without(tokens, minutes, information, share=share, dropped=dropped)
     assert kept.values.tolist() == left
     assert len(times.values) == len(left)
 
@@ -65,16 +63,7 @@ def test_a_share_of_each_stay_goes_and_the_prefix_stays(
     information = Ragged(rng.random(len(tokens.values)).astype(np.float32), tokens.offsets)
     begins = event_begins(tokens, VOCABULARY, prefix=PREFIX)
     assert np.bincount(tokens.rows[begins], minlength=len(events)).tolist() == events
-    kept, times = redact(
-        tokens,
-        minutes,
-        information,
-        begins,
-        share=share,
-        dropped=dropped,  # type: ignore[arg-type]
-        seed=seed,
-        prefix=PREFIX,
-    )
+    kept, times = without(tokens, minutes, information, share=share, dropped=dropped, seed=seed)
     left = event_begins(kept, VOCABULARY, prefix=PREFIX)
     for i, n in enumerate(events):
         assert kept[i][:2].tolist() == [0, 1]

@@ -102,22 +102,28 @@ def add_maps_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
-def add_training_bench_arguments(command: argparse.ArgumentParser) -> None:
-    """The arguments of `python -m train bench training`."""
-    command.description = TRAINING_STORY
+def _add_contest_arguments(command: argparse.ArgumentParser) -> None:
+    """What a contest with cotorra takes, whatever is measured."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.add_argument(
         "study", type=Path, nargs="?", metavar="STUDY", help="a tokenized study (the bundled one)"
     )
     command.add_argument("--size", default="small", help="architecture (small: 7 M parameters)")
     command.add_argument("--cotorra", metavar="FILE", help="the program, such as cotorra/bin/cotorra")
+    command.add_argument("--repeats", type=positive_number, default=3, metavar="N", help="runs of each (3)")
+    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def add_training_bench_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench training`."""
+    command.description = TRAINING_STORY
+    _add_contest_arguments(command)
     command.add_argument(
         "--trainer",
         metavar="PYTHON",
         help="a Python with torch, transformers and accelerate, to run transformers' Trainer with",
     )
     command.add_argument("--steps", type=positive_number, default=40, metavar="N", help="steps a run (40)")
-    command.add_argument("--repeats", type=positive_number, default=3, metavar="N", help="runs of each (3)")
     command.add_argument("--batch-tokens", type=positive_number, metavar="N", help="a step (by size)")
     command.add_argument("--precision", choices=["bf16", "fp32"], help="ours and the Trainer's")
     command.add_argument(
@@ -129,23 +135,15 @@ def add_training_bench_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--longest", type=positive_number, metavar="N", help="longest sequence (1024)")
     command.add_argument("--full", action="store_true", help="with the ladder: every sequence is that long")
-    command.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
 def add_embedding_bench_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `python -m train bench embedding`."""
     command.description = EMBEDDING_STORY
-    command.formatter_class = argparse.RawDescriptionHelpFormatter
-    command.add_argument(
-        "study", type=Path, nargs="?", metavar="STUDY", help="a tokenized study (the bundled one)"
-    )
-    command.add_argument("--size", default="small", help="architecture (small: 7 M parameters)")
-    command.add_argument("--cotorra", metavar="FILE", help="the program, such as cotorra/bin/cotorra")
+    _add_contest_arguments(command)
     command.add_argument(
         "--tokens", type=positive_number, default=60_000, metavar="N", help="of random stays' windows (60000)"
     )
-    command.add_argument("--repeats", type=positive_number, default=3, metavar="N", help="runs of each (3)")
     command.add_argument(
         "--device", choices=["cpu", "cuda"], help="with cuda: our pass alone, by the tokens of a pack (cpu)"
     )
-    command.add_argument("--json", action="store_true", help="print JSON in place of the table")

@@ -25,7 +25,7 @@ from ehrfm_core.tokens.window import to_ragged
 from train.bench import cotorra
 from train.bench.packs import write_packs
 from train.bench.process import run as run_process
-from train.bench.training import OURS
+from train.bench.turns import OURS
 
 ROOT = Path(__file__).parents[2]
 DEFAULT_STUDY = ROOT / "data_samples/studies/demo-two-hospitals"
@@ -59,7 +59,7 @@ def contestants(options: argparse.Namespace, folder: Path) -> tuple[Tools, str]:
         for dtype in ("float32", "bfloat16"):
             tools[f"cotorra train, {dtype} weights"] = partial(measure, dtype=dtype)
     if options.trainer:
-        packs = folder / "packs.npz"
+        packs = folder / "packs.safetensors"
         per_step = _write_packs(packs, splits[0], vocabulary, options, batch)
         tools["transformers Trainer, our packs"] = partial(
             _trainer, options=options, packs=packs, per_step=per_step, precision=precision

@@ -20,11 +20,10 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.model.sizes import SIZES, llama_config
 from ehrfm_core.ragged import Ragged
+from train.bench.turns import HEADER, OURS, Figures, row, take_turns
 
-OURS = "ours"
 ROOT = Path(__file__).parents[2]
 DEFAULT_STUDY = ROOT / "data_samples/studies/demo-two-hospitals"
-Figures = dict[str, Any]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,13 +33,7 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="ehrfm-bench-") as temporary:
         folder = Path(temporary)
         tools, about = _contestants(options, folder)
-        figures: dict[str, list[Figures]] = {name: [] for name in tools}
-        for repeat in range(options.repeats):
-            for name in list(tools) if repeat % 2 == 0 else list(reversed(tools)):
-                place = folder / f"run-{repeat}-{list(tools).index(name)}"
-                figures[name].append(tools[name](place))
-                rate = figures[name][-1]["tokens_per_second"]
-                print(f"  {name} {repeat + 1} of {options.repeats}: {rate:,.0f} tokens/s", file=sys.stderr)
+        figures = take_turns(tools, repeats=options.repeats, folder=folder)
     print(json.dumps({"about": about, "runs": figures}, indent=1)) if options.json else _print(figures, about)
     return 0
 
@@ -92,26 +85,16 @@ def _contestants(
 
 def _some_windows(study: Any, n_tokens: int) -> tuple[Ragged, Ragged]:
     """Windows of random stays of all sites, at most so many tokens but at least one stay; ids and minutes."""
+    from ehrfm_core.study.windows import read_windows
     from ehrfm_core.tokens.tokenizer import Tokenizer
-    from ehrfm_core.tokens.window import cut_window, to_ragged
 
     tokenizer = Tokenizer.from_json(study.tokenizer())
-    parts = [
-        cut_window(
-            study.site_table(site, "timelines").sort("hospitalization_id"),
-            tokenizer.vocabulary,
-            hours=tokenizer.settings.window_hours,
-            max_tokens=tokenizer.settings.max_tokens,
-        )
-        for site in study.sites
-    ]
-    tokens = [to_ragged(part["tokens"], np.int64) for part in parts]
-    minutes = [to_ragged(part["minutes"], np.float32) for part in parts]
+    sites = [read_windows(study, site, tokenizer) for site in study.sites]
     both = [
         Ragged.from_lengths(
             np.concatenate([x.values for x in lists]), np.concatenate([x.lengths for x in lists])
         )
-        for lists in (tokens, minutes)
+        for lists in ([site.tokens for site in sites], [site.minutes for site in sites])
     ]
     order = np.random.default_rng(0).permutation(len(both[0]))
     fits = np.cumsum(both[0].lengths[order]) <= n_tokens
@@ -144,19 +127,9 @@ def _theirs(
 def _print(figures: dict[str, list[Figures]], about: str) -> None:
     first = figures[OURS][0]
     print(f"{about}; {first['parameters']:,} parameters; {first['device']}; peak {first['peak']}.\n")
-    print("| | precision | tokens/s | range | ours is | range of pairs | bytes a stay | peak GB |")
-    print("|---|---|---|---|---|---|---|---|")
-    mine = [found["tokens_per_second"] for found in figures[OURS]]
+    print(HEADER.format(rate="tokens/s", own="bytes a stay"))
     for name, runs in figures.items():
-        rates = [found["tokens_per_second"] for found in runs]
-        pairs = [a / b for a, b in zip(mine, rates, strict=True)]
-        print(
-            f"| {name} | {runs[0]['precision']} | {statistics.median(rates):,.0f} "
-            f"| {min(rates):,.0f}–{max(rates):,.0f} "
-            f"| {statistics.median(mine) / statistics.median(rates):.1f} × "
-            f"| {min(pairs):.1f}–{max(pairs):.1f} | {runs[0]['bytes_per_stay']:,.0f} "
-            f"| {max(found['peak_gb'] for found in runs):.2f} |"
-        )
+        print(row(name, runs, figures[OURS], own=f"{runs[0]['bytes_per_stay']:,.0f}", digits=1))
     print(
         f"\nours: MFU {statistics.median(found['mfu'] for found in figures[OURS]):.0%} of the peak named. "
         "Bytes a stay of ours: shards with everything, hourly states too."

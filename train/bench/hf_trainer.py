@@ -1,11 +1,12 @@
 """The same packs, model, attention and optimizer as ours, in the loop of `transformers.Trainer`.
 
-    python -m train.bench.hf_trainer packs.npz --steps N [--packs-per-step K] [--precision bf16|fp32]
+    python -m train.bench.hf_trainer packs.safetensors --steps N [--packs-per-step K] [--precision bf16|fp32]
 
 What is left to differ from ours is the loop: its bookkeeping, where it casts to bfloat16, how it brings the
 batches. It runs in an environment that has accelerate, which ours has not: of the project it imports what
-needs torch, transformers and numpy alone. The last line of its output is JSON: seconds a step and tokens a
-second (medians of the steps after the first), the mean loss, and the seconds and tokens of every step.
+needs torch, transformers, numpy and safetensors alone. The last line of its output is JSON: seconds a step
+and tokens a second (medians of the steps after the first), the mean loss, and the seconds and tokens of every
+step.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from ehrfm_core.model.packing import NOT_SCORED, Pack
 from ehrfm_core.ragged import Ragged
@@ -16,7 +18,7 @@ Example = dict[str, np.ndarray]
 
 
 def write_packs(path: Path, packs: Sequence[Pack], config: Mapping[str, Any]) -> None:
-    """Write P packs and the model's configuration (`LlamaConfig.to_dict()`) as .npz.
+    """Write P packs and the model's configuration (`LlamaConfig.to_dict()`) as safetensors.
 
     `input_ids`, `position_ids` and `labels` are P × N with N the longest pack; a shorter one ends where its
     last stay does. `labels` are the tokens themselves, NOT_SCORED at the first of each stay, since
@@ -36,17 +38,16 @@ def write_packs(path: Path, packs: Sequence[Pack], config: Mapping[str, Any]) ->
     bounds = Ragged.from_lengths(
         np.concatenate([pack.bounds for pack in packs]), np.array([len(pack.bounds) for pack in packs])
     )
-    text = np.array(json.dumps(dict(config)))
     arrays |= {"cu_seqlens": bounds.values, "cu_seqlens_offsets": bounds.offsets}
-    np.savez(path, allow_pickle=False, config=text, **arrays)
+    save_file(arrays, path, {"config": json.dumps(dict(config))})
 
 
 def read_packs(path: Path) -> tuple[list[Example], dict[str, Any]]:
     """What was written: for each pack its `input_ids`, `position_ids`, `labels` and `stays` (the bounds)."""
-    with np.load(path) as file:
-        bounds = Ragged(file["cu_seqlens"], file["cu_seqlens_offsets"])
-        arrays = {name: file[name] for name in ("input_ids", "position_ids", "labels")}
-        config = json.loads(str(file["config"]))
+    with safe_open(path, framework="numpy") as file:
+        bounds = Ragged(file.get_tensor("cu_seqlens"), file.get_tensor("cu_seqlens_offsets"))
+        arrays = {name: file.get_tensor(name) for name in ("input_ids", "position_ids", "labels")}
+        config = json.loads(file.metadata()["config"])
     ends = [int(bounds[i][-1]) for i in range(len(bounds))]
     examples = [
         {name: rows[i, :end] for name, rows in arrays.items()} | {"stays": bounds[i]}

@@ -21,7 +21,7 @@ from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, open_study
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from ehrfm_core.tokens.window import cut_window, to_ragged
+from ehrfm_core.tokens.window import model_window, to_ragged
 from train.progress import progress_bar
 
 MODELS = ("probe", "baseline_token_counts")  # that the tables show
@@ -139,12 +139,7 @@ def _classify(study: Study, *, seed: int, n_bootstrap: int) -> list[Row]:
 def _counts(study: Study, site: str, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
     """Token counts of a site's test stays (n × vocabulary), and whose stays they are (n)."""
     test = study.site_table(site, "stays").filter(split="test").select(ID, "patient_id")
-    window = cut_window(
-        study.site_table(site, "timelines").join(test, on=ID, how="semi"),
-        tokenizer.vocabulary,
-        hours=tokenizer.settings.window_hours,
-        max_tokens=tokenizer.settings.max_tokens,
-    )
+    window = model_window(study.site_table(site, "timelines").join(test, on=ID, how="semi"), tokenizer)
     frame = test.join(window, on=ID).sort(ID)
     stays = Stays(site, frame, np.empty((frame.height, 0)), to_ragged(frame["tokens"], np.int32))
     counts = token_counts(stays, vocabulary_size=len(tokenizer.vocabulary))

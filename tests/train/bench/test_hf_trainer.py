@@ -29,8 +29,8 @@ def packs() -> list[Pack]:
 
 def test_packs_come_back_as_they_were(packs: list[Pack], tmp_path: Path) -> None:
     config = llama_config(SIZES["tiny"], vocabulary=VOCABULARY, max_tokens=8).to_dict()
-    write_packs(tmp_path / "packs.npz", packs, config)
-    examples, read = read_packs(tmp_path / "packs.npz")
+    write_packs(tmp_path / "packs.safetensors", packs, config)
+    examples, read = read_packs(tmp_path / "packs.safetensors")
     assert LlamaConfig(**read).to_dict() == LlamaConfig(**config).to_dict()
     for pack, example in zip(packs, examples, strict=True):
         assert example["input_ids"].tolist() == pack.tokens.tolist()
@@ -45,8 +45,8 @@ def test_the_loss_of_transformers_on_a_pack_is_ours(packs: list[Pack], tmp_path:
     torch.manual_seed(0)
     config = llama_config(SIZES["tiny"], vocabulary=VOCABULARY, max_tokens=8)
     model = LlamaForCausalLM(config)
-    write_packs(tmp_path / "packs.npz", packs, config.to_dict())
-    examples, _ = read_packs(tmp_path / "packs.npz")
+    write_packs(tmp_path / "packs.safetensors", packs, config.to_dict())
+    examples, _ = read_packs(tmp_path / "packs.safetensors")
     for pack, example in zip(packs, examples, strict=True):
         model.set_attn_implementation(IMPLEMENTATION)
         theirs = model(**collate([example])).loss * pack.n_scored
