@@ -141,7 +141,7 @@ def signs(rows: pl.DataFrame, paper: pl.DataFrame) -> pl.DataFrame:
         pl.col("feature").replace_strict(LABELS).alias("Measure"),
         here.alias("Here"),
         there.alias("Paper"),
-        interval.alias("Log-odds per SD here"),
+        interval.fill_null("–").alias("Log-odds per SD here"),
         pl.col("vif").round(1).alias("VIF"),
         pl.col("n").alias("n"),
         pl.col("n_events").alias("Events"),

@@ -43,6 +43,16 @@ def header(title: str, question: str) -> None:
     st.markdown(f":gray[{question}]")
 
 
+def other_window(hours: float) -> None:
+    """Say so where a study's window is not the paper's 24 hours, which captions and outcomes name."""
+    if hours != 24:
+        st.info(
+            f"**The window of this study is {hours:g} h.** Where a page says 24 h or first day, read "
+            f"{hours:g} h: the model saw that much of each stay, and outcomes count after it.",
+            icon=":material/schedule:",
+        )
+
+
 def strip() -> None:
     """The mark above every page of a synthetic study; it stays in sight while the page scrolls."""
     with st.container(key="synthetic"):

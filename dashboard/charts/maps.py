@@ -139,6 +139,7 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
             name="hour of the largest jump",
         )
     last = len(path) - 1
+    quarters = np.linspace(0, max(1, last), 5).tolist()
     figure.add_scatter(
         x=x,
         y=y,
@@ -149,7 +150,7 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
             "opacity": [0.3 if off else 1.0 for off in off_map],
             "colorscale": theme.SEQUENTIAL,
             "cmin": 0,
-            "cmax": 24,
+            "cmax": max(1, last),
             "size": [13 if i in (0, last) else 7 for i in range(last + 1)],
             "symbol": ["circle-open" if i == 0 else "circle" for i in range(last + 1)],
             "line": {
@@ -161,8 +162,8 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
                 "x": 0.5,
                 "y": -0.02,
                 "yanchor": "top",
-                "tickvals": [0, 6, 12, 18, 24],
-                "ticktext": ["0 h", "6 h", "12 h", "18 h", "24 h"],
+                "tickvals": quarters,
+                "ticktext": [f"{quarter:g} h" for quarter in quarters],
                 "tickangle": 0,
                 "thickness": 7,
                 "len": 0.8,

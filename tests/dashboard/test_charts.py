@@ -80,6 +80,16 @@ def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick(
     assert "hour 8" in figure.layout.annotations[0].text
 
 
+def test_the_hours_of_a_longer_window_have_colours_of_their_own() -> None:
+    hours = np.arange(49)
+    longer = pl.DataFrame({"hour": hours, "pca_x": hours / 10, "pca_y": hours / 9, "off_map": [False] * 49})
+    figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
+    maps.add_path(figure, longer, "pca", jump_minute=None)
+    (marker,) = (trace.marker for trace in figure.data if trace.name == "path")
+    assert marker.cmax == 48
+    assert list(marker.colorbar.ticktext) == ["0 h", "12 h", "24 h", "36 h", "48 h"]
+
+
 def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
     counts, off = np.full((10, 10), 4.0), np.zeros((10, 10))
     off[2, 3], off[5, 5] = 3, 2

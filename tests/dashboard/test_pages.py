@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import site_file
 from tests.dashboard.conftest import PAGES
+from tests.make_study import make_study
 
 Open = Callable[..., AppTest]
 CHARTS = {
@@ -260,3 +261,14 @@ def test_a_study_from_before_the_distances_says_what_to_do(
     assert "'map_distance' is missing" in text(app)
     assert "again" in text(app)
     assert not charts(app)
+
+
+def test_a_window_that_is_not_24_hours_is_told_on_every_page(tmp_path: Path, open_page: Open) -> None:
+    made = make_study(tmp_path / "long", sites={"mimic": 60})
+    settings = json.loads((made / "tokenizer.json").read_text())
+    (made / "tokenizer.json").write_text(json.dumps(settings | {"window_hours": 48.0}))
+    for page in ("overview", "dynamics"):
+        told = [info.value for info in open_page(tmp_path, page).info]
+        assert any("The window of this study is 48 h" in text for text in told), page
+    make_study(tmp_path / "usual", sites={"mimic": 60})
+    assert not [i for i in open_page(tmp_path, "dynamics", b="usual").info if "window of this" in i.value]
