@@ -68,7 +68,8 @@ def main() -> None:
             if study.manifest.synthetic:
                 st.set_page_config(page_title=f"{stamp.WORD} · {TITLE}")
                 ui.strip()
-            ui.other_window(data.tokenizer(study).get("window_hours", 24) if study.has("tokenize") else 24)
+            if study.has("tokenize"):
+                ui.other_window(data.tokenizer(study))
             page.run()
     except ui.StageMissingError as missing:
         ui.absent(*missing.args)

@@ -43,8 +43,15 @@ def header(title: str, question: str) -> None:
     st.markdown(f":gray[{question}]")
 
 
-def other_window(hours: float) -> None:
-    """Say so where a study's window is not the paper's 24 hours, which captions and outcomes name."""
+def other_window(tokenizer: dict[str, Any]) -> None:
+    """Say so where a model saw another window than the paper's 24 hours, which captions name, or more."""
+    hours = tokenizer.get("window_hours", 24)
+    if tokenizer.get("history"):
+        st.info(
+            "**The model of this study has read earlier stays.** The patient's stays before a window stood "
+            "in front of it; what is drawn and measured is the window alone.",
+            icon=":material/history:",
+        )
     if hours != 24:
         st.info(
             f"**The window of this study is {hours:g} h.** Where a page says 24 h or first day, read "

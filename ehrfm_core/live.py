@@ -28,9 +28,12 @@ from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import read_json
 from ehrfm_core.study.layout import MODEL, PROBES
 from ehrfm_core.study.reader import Study
+from ehrfm_core.study.windows import read_context
 from ehrfm_core.tokens.edit import events_of, split_prefix, tokens_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window
+
+_NOTHING = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,8 @@ class Reading:
     `tokens` and `minutes` (T), `jumps` (T, 0 first), `information` (T, not a number first), `risks` by
     outcome (T: the probability after every token), `measures` (one row: those of `dynamics.measures` and
     `anomaly_score`), `hourly` (H + 1 rows: the columns of paths.parquet),
-    `states` (H + 1 × D: R at every hour, in full precision at the end) and `state` (D).
+    `states` (H + 1 × D: R at every hour, in full precision at the end) and `state` (D). `context` are the
+    tokens of earlier stays that stood before the window.
     """
 
     tokens: np.ndarray
@@ -52,6 +56,7 @@ class Reading:
     hourly: pl.DataFrame
     states: np.ndarray
     state: np.ndarray
+    context: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +105,26 @@ class Instrument:
         tokens, minutes = (window[name][0].to_numpy() for name in ("tokens", "minutes"))
         return split_prefix(tokens, self.tokenizer)[0], events_of(tokens, minutes, self.tokenizer)
 
-    def read(self, prefix: np.ndarray, events: pl.DataFrame) -> Reading:
-        """Read the window that these events make; UserError where an event cannot be one (`tokens_of`)."""
+    def context(self, study: Study, site: str, stay: str) -> np.ndarray:
+        """Tokens of the patient's earlier stays that the model reads before this one; none without `history`.
+
+        UserError where there is no such stay.
+        """
+        patient = study.site_table(site, "stays").filter(
+            pl.col("patient_id") == pl.col("patient_id").filter(pl.col(ID) == stay).first()
+        )
+        if not patient.height:
+            raise UserError(f"{site} of {study.name} has no stay {stay}.")
+        timelines = study.site_table(site, "timelines").join(patient.select(ID), on=ID, how="semi").sort(ID)
+        lengths = timelines.join(patient.select(ID, "n_tokens"), on=ID, how="left", maintain_order="left")
+        contexts = read_context(study, site, self.tokenizer, timelines, lengths["n_tokens"].to_numpy())
+        return contexts[timelines[ID].to_list().index(stay)]
+
+    def read(self, prefix: np.ndarray, events: pl.DataFrame, context: np.ndarray | None = None) -> Reading:
+        """Read the window that these events make, after `context` where the study reads earlier stays.
+
+        UserError where an event cannot be one (`tokens_of`).
+        """
         tokens, minutes = tokens_of(
             prefix,
             events,
@@ -109,7 +132,7 @@ class Instrument:
             hours=self.hours,
             max_tokens=self.tokenizer.settings.max_tokens,
         )
-        return self._read(tokens, minutes, len(prefix))
+        return self._read(tokens, minutes, len(prefix), _NOTHING if context is None else context)
 
     def read_without(self, reading: Reading, *, share: float, dropped: Dropped, seed: int = 0) -> Reading:
         """Read the same window without a share of its events (see `dynamics.redaction`)."""
@@ -122,12 +145,15 @@ class Instrument:
         left, times = redact(
             tokens, minutes, information, begins, share=share, dropped=dropped, seed=seed, prefix=prefix
         )
-        return self._read(left.values, times.values, prefix)
+        return self._read(left.values, times.values, prefix, reading.context)
 
-    def _read(self, tokens: np.ndarray, minutes: np.ndarray, prefix: int) -> Reading:
+    def _read(self, tokens: np.ndarray, minutes: np.ndarray, prefix: int, context: np.ndarray) -> Reading:
+        room = self.tokenizer.settings.max_tokens - len(tokens)
+        context = context[len(context) - min(room, len(context)) :]
         windows = Ragged.from_lengths(tokens, np.array([len(tokens)]))
         times = Ragged(minutes, windows.offsets)
-        out = read_out(self.forward, windows, times, hours=self.hours, prefix=prefix)
+        before = Ragged.from_lengths(context, np.array([len(context)]))
+        out = read_out(self.forward, windows, times, hours=self.hours, prefix=prefix, context=before)
         score = float(anomaly_scores(self.forest, out.states)[0])
         measures = path_measures([""], out, times, prefix=prefix, hours=self.hours)
         states = out.hourly[0].astype(np.float32)
@@ -148,4 +174,5 @@ class Instrument:
             hourly,
             states,
             out.states[0],
+            context,
         )

@@ -54,9 +54,32 @@ class Ragged:
 
     def take(self, indices: np.ndarray) -> Ragged:
         """The lists at `indices`, in that order."""
-        lengths = self.lengths[indices]
-        starts = np.repeat(self.offsets[indices] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        return self.cut(self.offsets[:-1][indices], self.offsets[1:][indices])
+
+    def cut(self, begins: np.ndarray, ends: np.ndarray) -> Ragged:
+        """Lists made of `values[begins[i] : ends[i]]`, wherever these lie."""
+        lengths = ends - begins
+        starts = np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
         return Ragged.from_lengths(self.values[starts + np.arange(lengths.sum())], lengths)
+
+    def joined(self, after: Ragged) -> Ragged:
+        """Every list followed by that of `after` in the same place.
+
+        >>> one = Ragged.from_lengths(np.array([1, 2]), np.array([2, 0]))
+        >>> both = one.joined(Ragged.from_lengths(np.array([3, 4]), np.array([1, 1])))
+        >>> both[0].tolist(), both[1].tolist()
+        ([1, 2, 3], [4])
+        """
+        offsets = self.offsets + after.offsets
+        values = np.empty(offsets[-1], dtype=np.result_type(self.values, after.values))
+        values[np.arange(len(self.values)) + np.repeat(after.offsets[:-1], self.lengths)] = self.values
+        values[np.arange(len(after.values)) + np.repeat(self.offsets[1:], after.lengths)] = after.values
+        return Ragged(values, offsets)
+
+    @classmethod
+    def nothing(cls, n: int, dtype: type = np.int64) -> Ragged:
+        """`n` empty lists."""
+        return cls(np.empty(0, dtype=dtype), np.zeros(n + 1, dtype=np.int64))
 
     def keep(self, mask: np.ndarray) -> Ragged:
         """Every list without the values whose mask is false."""

@@ -113,7 +113,7 @@ def make_study(
 
     for site, frames in tables.items():
         for name in SITE_FILES:
-            first = dict.fromkeys(("stays", "timelines", "windows", "categories"), "tokenize")
+            first = dict.fromkeys(("stays", "timelines", "windows", "earlier", "categories"), "tokenize")
             stage = (first | dict.fromkeys(("paths", "largest_jumps"), "evaluate")).get(name, "embed")
             save(stage, site_file(site, name), frames[name], SITE_FILES[name])
     if "tokenize" in stages:
@@ -222,6 +222,12 @@ def _site(
         "windows": stays.select(
             "hospitalization_id", "n_tokens", window_hours=pl.lit(float(HOURS)), truncated=pl.lit(value=False)
         ),
+        "earlier": stays.select(
+            "hospitalization_id",
+            pl.int_range(pl.len()).over("patient_id").alias("place"),
+            pl.col("hospitalization_id").shift().over("patient_id").alias("earlier_id"),
+            gap_hours=pl.lit(None, dtype=pl.Float64),
+        ),
         "categories": _categories(tokens, vocabulary, n),
         "states": pl.DataFrame({"hospitalization_id": ids}).with_columns(
             state=pl.Series(states[:, -1], dtype=pl.Array(pl.Float32, HIDDEN))
@@ -306,7 +312,7 @@ def _stays(
             "n_tokens": np.zeros(n, dtype=np.int64),
             **columns,
         }
-    )
+    ).with_columns(pl.col("split").first().over("patient_id"))
     return frame.with_columns(
         pl.when(pl.Series(rng.random(n) < share)).then(None).otherwise(pl.col(column)).alias(column)
         for column, share in holes.items()

@@ -101,7 +101,9 @@ def _probes(source: Windows, forward: Forward) -> dict[str, Probe]:
     """The source's probes, from a first pass over its training split that reads the last state alone."""
     rows = np.flatnonzero(source.split("train"))
     with progress_bar(f"embed {source.site}, training split for the probes", " tokens") as progress:
-        states = last_states(forward, source.tokens.take(rows), progress=progress)
+        states = last_states(
+            forward, source.tokens.take(rows), context=source.context.take(rows), progress=progress
+        )
     return fit_source_probes(source.stays[rows], states)
 
 
@@ -115,6 +117,7 @@ def _read(window: Windows, forward: Forward, shards: Path, identity: str) -> Rea
             identity=identity,
             hours=window.hours,
             prefix=window.prefix,
+            context=window.context,
             progress=progress,
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from transformers import LlamaForCausalLM
 
 from ehrfm_core import __version__
@@ -93,8 +94,7 @@ def _work(
     train, tuning = (read_token_arrays(folder / ARRAYS, split) for split in ("train", "tuning"))
     simple = _simple_losses(train, tuning, settings, len(vocabulary)) if group.first else {}
     about = {
-        "train_stays": len(train),
-        "tuning_stays": len(tuning),
+        **{f"{split}_stays": _n_stays(study, manifest.source, split) for split in ("train", "tuning")},
         "starts_from": checkpoint.name if checkpoint else None,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **simple,
@@ -123,6 +123,10 @@ def _work(
     files = [f"{MODEL}/{path.name}" for path in sorted((folder / MODEL).iterdir())]
     result.files += [path for path in files if path != CARD]
     return result
+
+
+def _n_stays(study: Study, site: str, split: str) -> int:
+    return study.site_table(site, "stays").filter(pl.col("split") == split).height
 
 
 def _tidy(folder: Path) -> None:

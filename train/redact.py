@@ -80,7 +80,7 @@ def _states(
     information = to_ragged(jumps["information"].list.eval(pl.element().fill_null(0.0)), np.float32).take(
         rows
     )
-    tokens, minutes = window.tokens.take(rows), window.minutes.take(rows)
+    tokens, minutes, context = (x.take(rows) for x in (window.tokens, window.minutes, window.context))
     begins = event_begins(tokens, tokenizer.vocabulary, prefix=window.prefix)
     ways: list[Redacted] = [NOTHING, *((how, share, 0) for how in get_args(Dropped) for share in shares)]
     states = {}
@@ -98,6 +98,6 @@ def _states(
                     seed=seed,
                     prefix=window.prefix,
                 )
-            states[how, share, repeat] = last_states(forward, left)
+            states[how, share, repeat] = last_states(forward, left, context=context)
             bar(done, len(ways), "")
     return stays, states

@@ -40,6 +40,12 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-tokens", type=int, metavar="N", help="longest window in tokens (1024)")
     group.add_argument(
+        "--history",
+        action=argparse.BooleanOptionalAction,
+        help="the patient's earlier stays stand before each window, as far as --max-tokens reaches, in "
+        "training as in reading (no)",
+    )
+    group.add_argument(
         "--events",
         metavar="MAP",
         help="which tables become events: paper, all, or a YAML file of your own (a copy of "
@@ -73,9 +79,10 @@ def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[Tok
 
     done = manifest.stages.get("tokenize")
     before: dict[str, Any] = done.settings if done else {}
-    names = [f.name for f in fields(TokenSettings)]
-    whole = all(name in before for name in names)
-    settings = TokenSettings(**{name: before[name] for name in names}) if whole else TokenSettings()
+    try:
+        settings = TokenSettings.from_json(before)
+    except KeyError:
+        settings = TokenSettings()
     event_map = EventMap.from_json(before["events"]) if "events" in before else load_map("paper")
     return changed(settings, event_map, options)
 

@@ -65,6 +65,11 @@ def notes_of(summary: dict[str, Any], settings: TokenSettings, *, lacking: str) 
     `lacking` says who does not know the codes of unknown events: "the source's training split lacks".
     """
     notes = []
+    if settings.history:
+        notes.append(
+            f"{summary['with_earlier_stay']:,} of {summary['n_stays']:,} stays have an earlier stay of the "
+            f"patient in the study; it stands before them as far as {settings.max_tokens} tokens reach."
+        )
     if summary["events_outside"]:
         notes.append(
             f"{summary['events_outside']:,} events lie more than {EDGE_HOURS} h before their stay or after "

@@ -25,6 +25,7 @@ from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.writer import StageResult
 from ehrfm_core.tokens.categories import Bins, CategoryCounts
 from ehrfm_core.tokens.fit import fit_tokenizer
+from ehrfm_core.tokens.history import earlier_stays
 from ehrfm_core.tokens.kinds import Kinds
 from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
@@ -36,7 +37,7 @@ from train.progress import bar_if_long, say
 from train.stages import run_stage
 from train.token_summary import notes_of, summary_of
 
-FILES = ("stays", "timelines", "windows", "categories")
+FILES = ("stays", "timelines", "windows", "earlier", "categories")
 SOURCE_LACKS = "the source's training split lacks"
 
 
@@ -188,6 +189,8 @@ def _write_site(
         for hours, row in zip(settings.windows, lengths, strict=True)
     )
     write_table(folder / site_file(name, "windows"), windows, SITE_FILES["windows"])
+    earlier = earlier_stays(stays)
+    write_table(folder / site_file(name, "earlier"), earlier, SITE_FILES["earlier"])
     trained = counts.bins(train=True)
     categories = counts.frame(tokenizer, expected or trained, site.not_numbers, n_stays=len(ids))
     write_table(
@@ -197,6 +200,7 @@ def _write_site(
     )
     counts.n_outside += site.n_far
     summary = summary_of(stays, lengths, counts, tokenizer, kinds)
+    summary["with_earlier_stay"] = earlier["earlier_id"].count()
     return summary, site.notes + notes_of(summary, settings, lacking=lacking), trained
 
 

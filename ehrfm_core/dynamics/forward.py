@@ -27,7 +27,7 @@ class PackPlaces:
     """Where in a pack to read.
 
     `rows` (S × H + 1): the token that stands at each hour 0 … H; `first`, `start` and `last` (S): the first
-    token of each stay, the last one of its static prefix, and the last one of its window.
+    token of each window, the last one of its static prefix, and its last one.
     """
 
     rows: np.ndarray
@@ -108,6 +108,7 @@ class Forward:
         tokens, positions, targets, stays = tensors
         hidden = self.hidden(tokens, positions, stays)
         begins = positions == 0
+        begins[self._on_device(places.first)] = True  # what stands before a window is no part of its path
         jumps, turns = _steps(hidden, begins)
         information = self._information(hidden, targets).roll(1)
         information[begins] = torch.nan

@@ -49,6 +49,7 @@ def read_out_in_shards(
     identity: str,
     hours: int,
     prefix: int = 1,
+    context: Ragged | None = None,
     pack_tokens: int = PACK_TOKENS,
     shard_tokens: int = SHARD_TOKENS,
     progress: Progress | None = None,
@@ -72,6 +73,7 @@ def read_out_in_shards(
                 *own,
                 hours=hours,
                 prefix=prefix,
+                context=_cut(context, shard) if context else None,
                 pack_tokens=pack_tokens,
                 progress=_after(progress, begin, total),
             )

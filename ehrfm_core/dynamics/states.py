@@ -82,6 +82,7 @@ def read_out(
     *,
     hours: int,
     prefix: int = 1,
+    context: Ragged | None = None,
     pack_tokens: int = PACK_TOKENS,
     progress: Progress | None = None,
 ) -> ReadOut:
@@ -89,7 +90,10 @@ def read_out(
 
     Windows stand side by side in packs, as in training: attention ends where a stay ends and nothing looks to
     its right, so that no state depends on who shares the pack. `prefix` tokens come before the first event.
+    `context` (n lists) are tokens that the model reads before each window; nothing is kept of them.
     """
+    before = context.lengths if context else np.zeros(len(windows), dtype=np.int64)
+    sequences = context.joined(windows) if context else windows
     at_hours = last_token_at_hours(minutes, hours=hours)
     out = ReadOut.empty(
         windows.offsets,
@@ -98,13 +102,13 @@ def read_out(
         n_readouts=forward.n_readouts,
     )
     done = 0
-    for indices, pack in _packs(windows, pack_tokens):
-        begin = pack.bounds[: len(indices)].astype(np.int64)
+    for indices, pack in _packs(sequences, pack_tokens):
+        begin = pack.bounds[: len(indices)].astype(np.int64) + before[indices]
         lengths = windows.lengths[indices]
         last = begin + lengths - 1
         start = np.minimum(begin + prefix - 1, last)
         places = PackPlaces(begin[:, None] + at_hours[indices], begin, start, last)
-        _keep(out, indices, forward.read(_tensors(forward, pack), places), prefix=prefix)
+        _keep(out, indices, begin, forward.read(_tensors(forward, pack), places), prefix=prefix)
         done += int(lengths.sum())
         if progress:
             progress(done, len(windows.values), "")
@@ -115,10 +119,12 @@ def last_states(
     forward: Forward,
     windows: Ragged,
     *,
+    context: Ragged | None = None,
     pack_tokens: int = PACK_TOKENS,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """R at the last token of each window (n × D) and nothing else: a pass without the output layer."""
+    windows = context.joined(windows) if context else windows
     states = np.empty((len(windows), forward.model.config.hidden_size), dtype=np.float32)
     done = 0
     for indices, pack in _packs(windows, pack_tokens):
@@ -151,17 +157,18 @@ def _tensors(forward: Forward, pack: Pack) -> tuple:
     return to_tensors(pack, forward.device, fixed=False)
 
 
-def _keep(out: ReadOut, indices: np.ndarray, read: PackReadOut, *, prefix: int) -> None:
-    """Put what a pack gave where its stays stand."""
+def _keep(out: ReadOut, indices: np.ndarray, begin: np.ndarray, read: PackReadOut, *, prefix: int) -> None:
+    """Put what a pack gave where its stays stand; their windows `begin` there in the pack."""
     offsets = out.jumps.offsets
     lengths = (offsets[1:] - offsets[:-1])[indices]
     n_tokens = int(lengths.sum())
     starts = np.cumsum(lengths) - lengths
     positions = np.arange(n_tokens) - np.repeat(starts, lengths)
     flat = np.repeat(offsets[indices], lengths) + positions
-    out.jumps.values[flat] = read.jumps[:n_tokens]
-    out.information.values[flat] = read.information[:n_tokens]
-    out.risks[flat] = read.risks[:n_tokens]
+    places = np.repeat(begin, lengths) + positions
+    out.jumps.values[flat] = read.jumps[places]
+    out.information.values[flat] = read.information[places]
+    out.risks[flat] = read.risks[places]
     for name in (
         "states",
         "hourly",
@@ -171,7 +178,7 @@ def _keep(out: ReadOut, indices: np.ndarray, read: PackReadOut, *, prefix: int) 
         "hourly_displacement",
     ):
         getattr(out, name)[indices] = getattr(read, name)
-    out.turn[indices] = _mean_angle(read.turns[:n_tokens], positions >= prefix, starts)
+    out.turn[indices] = _mean_angle(read.turns[places], positions >= prefix, starts)
 
 
 def _mean_angle(cosines: np.ndarray, event: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -74,6 +74,13 @@ SITE_FILES: dict[str, Schema] = {
         "n_tokens": pl.Int64(),
         "truncated": pl.Boolean(),  # more than the longest window; the last token kept is TRUNC
     },
+    # one row a stay; of the study's stays alone
+    "earlier": _ID
+    | {
+        "place": pl.Int32(),  # of the stay among the patient's, from 0, by start
+        "earlier_id": pl.String(),  # the patient's last stay that had ended when this one began
+        "gap_hours": pl.Float64(),  # from its end to this start
+    },
     # one row a code of the source or of the site
     "categories": {
         "code": pl.String(),  # family/name

@@ -10,8 +10,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ehrfm_core.ragged import Ragged
+from ehrfm_core.study.files import replacing
 from ehrfm_core.study.layout import site_file
 from ehrfm_core.study.reader import Study
+from ehrfm_core.tokens.history import ID, Chains
+from ehrfm_core.tokens.tokenizer import Tokenizer
 
 ROWS_AT_A_TIME = 4096
 
@@ -20,24 +23,26 @@ def write_token_arrays(study: Study, site: str, splits: tuple[str, ...], folder:
     """Write the timelines of each split, in the order of the site's table, to `folder`/SPLIT.
 
     Each holds tokens.npy (uint16, or uint32 for a large vocabulary) and offsets.npy (int64, one more than
-    there are timelines). A few thousand timelines are held at a time.
+    there are timelines). A few thousand timelines are held at a time. In a study with `history`, stays of a
+    patient that follow each other are one timeline.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    stays = study.site_table(site, "stays").select("hospitalization_id", "split")
-    highest = max(study.tokenizer()["vocabulary"].values())
+    stays = study.site_table(site, "stays").select(ID, "split")
+    tokenizer = Tokenizer.from_json(study.tokenizer())
+    highest = max(tokenizer.vocabulary.values())
     dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
     lengths: dict[str, list[np.ndarray]] = {split: [] for split in splits}
+    ids: dict[str, list[pl.Series]] = {split: [pl.Series(ID, [], dtype=pl.String)] for split in splits}
     folder.mkdir(parents=True)
     files = {split: (folder / f"{split}.raw").open("wb") for split in splits}
     try:
         with pq.ParquetFile(study.folder / site_file(site, "timelines")) as table:
-            columns = ["hospitalization_id", "tokens"]
-            for batch in table.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):
-                frame = pl.DataFrame(batch).join(
-                    stays, on="hospitalization_id", how="left", maintain_order="left"
-                )
+            for batch in table.iter_batches(batch_size=ROWS_AT_A_TIME, columns=[ID, "tokens"]):
+                frame = pl.DataFrame(batch).join(stays, on=ID, how="left", maintain_order="left")
                 for split in splits:
-                    tokens = frame.filter(pl.col("split") == split)["tokens"]
+                    own = frame.filter(pl.col("split") == split)
+                    ids[split].append(own[ID])
+                    tokens = own["tokens"]
                     lengths[split].append(tokens.list.len().fill_null(0).to_numpy().astype(np.int64))
                     flat = tokens.explode(empty_as_null=False, keep_nulls=False)
                     files[split].write(flat.to_numpy().astype(dtype).tobytes())
@@ -47,8 +52,14 @@ def write_token_arrays(study: Study, site: str, splits: tuple[str, ...], folder:
     for split in splits:
         (folder / split).mkdir()
         found = np.concatenate(lengths[split] or [np.zeros(0, dtype=np.int64)])
+        raw = folder / f"{split}.raw"
+        if tokenizer.settings.history and len(found):
+            earlier = pl.DataFrame(pl.concat(ids[split])).join(
+                study.site_table(site, "earlier"), on=ID, how="left", maintain_order="left"
+            )
+            found = _in_chains(raw, found, Chains.of(earlier, tokenizer.vocabulary), dtype)
         np.save(folder / split / "offsets.npy", np.concatenate([[0], np.cumsum(found)]).astype(np.int64))
-        _to_npy(folder / f"{split}.raw", folder / split / "tokens.npy", int(found.sum()), dtype)
+        _to_npy(raw, folder / split / "tokens.npy", int(found.sum()), dtype)
 
 
 def read_token_arrays(folder: Path, split: str) -> Ragged:
@@ -58,6 +69,19 @@ def read_token_arrays(folder: Path, split: str) -> Ragged:
     """
     tokens = np.load(folder / split / "tokens.npy", mmap_mode="r")
     return Ragged(tokens, np.load(folder / split / "offsets.npy"))
+
+
+def _in_chains(raw: Path, lengths: np.ndarray, chains: Chains, dtype: type) -> np.ndarray:
+    """Write the timelines of `raw` anew, chain by chain; the length of each chain."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    whole = Ragged(np.memmap(raw, dtype=dtype, mode="r") if offsets[-1] else np.zeros(0, dtype), offsets)
+    found = []
+    with replacing(raw) as temporary, temporary.open("wb") as out:
+        for begin in range(0, len(chains.order), ROWS_AT_A_TIME):
+            joined = chains.joined(whole, slice(begin, begin + ROWS_AT_A_TIME))
+            found.append(joined.lengths)
+            out.write(joined.values.astype(dtype).tobytes())
+    return np.add.reduceat(np.concatenate(found), np.flatnonzero(chains.begins))
 
 
 def _to_npy(raw: Path, path: Path, count: int, dtype: type) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.reader import Study
+from ehrfm_core.tokens.history import Chains
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window, to_ragged
 
@@ -17,13 +18,17 @@ ID = "hospitalization_id"
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Stays of a site sorted by id, with the tokens and minutes of their windows in the same order."""
+    """Stays of a site sorted by id, with the tokens and minutes of their windows in the same order.
+
+    `context` are the tokens of earlier stays that stand before each window; empty lists without `history`.
+    """
 
     site: str
     stays: pl.DataFrame
     tokens: Ragged
     minutes: Ragged
-    prefix: int  # tokens before the first event
+    context: Ragged
+    prefix: int  # tokens of the window before the first event
     hours: int
 
     def split(self, name: str) -> np.ndarray:
@@ -33,9 +38,28 @@ class Windows:
 
 def read_windows(study: Study, site: str, tokenizer: Tokenizer) -> Windows:
     """The windows of every stay of a site, as the model sees them."""
-    hours = int(tokenizer.settings.window_hours)
     stays = study.site_table(site, "stays").sort(ID)
-    window = model_window(study.site_table(site, "timelines").sort(ID), tokenizer)
+    timelines = study.site_table(site, "timelines").sort(ID)
+    window = model_window(timelines, tokenizer)
     assert window[ID].equals(stays[ID]), "stays and timelines hold the same ids"
     tokens, minutes = to_ragged(window["tokens"], np.int64), to_ragged(window["minutes"], np.float32)
-    return Windows(site, stays, tokens, minutes, 1 + len(tokenizer.prefix), hours)
+    context = read_context(study, site, tokenizer, timelines, tokens.lengths)
+    prefix, hours = 1 + len(tokenizer.prefix), int(tokenizer.settings.window_hours)
+    return Windows(site, stays, tokens, minutes, context, prefix, hours)
+
+
+def read_context(
+    study: Study, site: str, tokenizer: Tokenizer, timelines: pl.DataFrame, lengths: np.ndarray
+) -> Ragged:
+    """What stands before each of these stays (rows of `timelines`, sorted by id) in the model's sight.
+
+    `timelines` must hold every earlier stay that is to be read; windows of `lengths` leave the rest of the
+    longest window's tokens to it.
+    """
+    if not tokenizer.settings.history:
+        return Ragged.nothing(len(lengths))
+    earlier = study.site_table(site, "earlier").join(timelines.select(ID), on=ID, how="semi").sort(ID)
+    assert earlier[ID].equals(timelines[ID]), "every stay has its place among the patient's"
+    chains = Chains.of(earlier, tokenizer.vocabulary)
+    whole = to_ragged(timelines["tokens"], np.int64)
+    return chains.contexts(whole, tokenizer.settings.max_tokens - lengths)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import WINDOW_HOURS
@@ -11,6 +12,7 @@ SCHEMES = ("paper", "fused")
 BINS = ("quantile", "reference")
 LABS = ("coarse", "fine")
 MOST_BINS = 100
+_LATER = ("history",)  # settings that older studies do not name
 LONGEST_HOURS = 8640.0  # 360 days; minutes are float32, exact to the second up to a year
 
 
@@ -22,7 +24,8 @@ class TokenSettings:
     `n_bins`: quantile bins a category. `bins`: `reference` puts labs whose reference range CLIF gives into
     LOW, NORMAL and HIGH. `spacing`: a token for each gap of five minutes or more. `labs`: `fine` keeps
     specimen and order apart. `window_hours`: what the model sees of a stay; `more_windows` are counted and
-    kept beside it (None: the whole stay). `max_tokens`: longest window, in tokens.
+    kept beside it (None: the whole stay). `max_tokens`: longest window, in tokens. `history`: the patient's
+    earlier stays stand before the window, as far as `max_tokens` reaches.
     """
 
     scheme: str = "paper"
@@ -33,6 +36,7 @@ class TokenSettings:
     window_hours: float = WINDOW_HOURS
     more_windows: tuple[float | None, ...] = field(default=())
     max_tokens: int = 1024
+    history: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "more_windows", tuple(self.more_windows))
@@ -46,6 +50,11 @@ class TokenSettings:
             raise UserError("A window must be longer than 0 hours and shorter than 360 days.")
         if self.max_tokens < 8:
             raise UserError(f"{self.max_tokens} tokens cannot hold a window; give 8 or more.")
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TokenSettings:
+        """The settings among the keys of `value`; KeyError where one is missing that every version had."""
+        return cls(**{f.name: value[f.name] for f in fields(cls) if f.name in value or f.name not in _LATER})
 
     @property
     def windows(self) -> tuple[float | None, ...]:

@@ -68,7 +68,7 @@ class Tokenizer:
     def from_json(cls, value: dict[str, Any]) -> Tokenizer:
         """Read what `to_json` wrote; UserError where a part is missing."""
         try:
-            settings = TokenSettings(**{key: value[key] for key in TokenSettings.__dataclass_fields__})
+            settings = TokenSettings.from_json(value)
             events = EventMap.from_json(value["events"])
             more = (value.get("reference", {}), value.get("units", {}))
             return cls(settings, value["cut_points"], value["vocabulary"], events, *more)

@@ -165,3 +165,36 @@ def test_a_window_of_one_token() -> None:
 def test_hours_without_events_keep_the_last_state() -> None:
     minutes = Ragged.from_lengths(np.array([0, 0, 150, 0, 60]), np.array([3, 2]))
     assert last_token_at_hours(minutes, hours=3).tolist() == [[1, 1, 1, 2], [0, 1, 1, 1]]
+
+
+def test_what_stands_before_a_window_is_read_and_not_kept() -> None:
+    whole, minutes = windows([60, 30, 9])
+    cut = np.array([25, 0, 4])
+    context = whole.cut(whole.offsets[:-1], whole.offsets[:-1] + cut)
+    window = whole.cut(whole.offsets[:-1] + cut, whole.offsets[1:])
+    times = minutes.cut(minutes.offsets[:-1] + cut, minutes.offsets[1:])
+    times = Ragged(np.maximum(times.values - times.values[times.offsets[:-1]][times.rows], 0), times.offsets)
+    for pack_tokens in (10_000, 1):
+        out = read_out(
+            Forward(MODEL, readouts=READOUTS),
+            window,
+            times,
+            hours=24,
+            prefix=PREFIX,
+            context=context,
+            pack_tokens=pack_tokens,
+        )
+        assert np.allclose(out.states, last_states(Forward(MODEL), window, context=context), atol=1e-5)
+        assert (out.jumps.offsets == window.offsets).all()
+        for i in range(3):
+            states = reference(whole[i])[cut[i] :]
+            jumps = np.linalg.norm(np.diff(states, axis=0), axis=1)
+            assert out.jumps[i][0] == 0
+            assert np.isnan(out.information[i][0])
+            assert np.allclose(out.jumps[i][1:], jumps, rtol=1e-4)
+            assert np.allclose(out.states[i], states[-1], atol=1e-5)
+            assert np.isclose(out.displacement[i], np.linalg.norm(states[-1] - states[0]), rtol=1e-4)
+            assert np.allclose(out.hourly[i, -1], states[-1], atol=2e-3)
+    alone = run(window, times)
+    assert np.allclose(alone.states[1], out.states[1], atol=1e-5)  # nothing stood before it
+    assert not np.allclose(alone.states[0], out.states[0], atol=1e-2)

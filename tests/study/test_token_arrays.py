@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ehrfm_core.study.reader import Study
 from ehrfm_core.study.token_arrays import read_token_arrays, write_token_arrays
 from tests.make_study import make_study
 
+ID = "hospitalization_id"
 SPLITS = ("train", "tuning")
 
 
@@ -92,3 +94,27 @@ def test_a_split_without_stays_is_empty(study: Study, tmp_path: Path) -> None:
     lists = read_token_arrays(tmp_path / "arrays", "none")
     assert (len(lists), len(lists.values), lists.offsets.tolist()) == (0, 0, [0])
     assert len(Pieces.of(lists, max_tokens=8)) == 0
+
+
+def test_with_history_stays_of_a_patient_that_follow_each_other_are_one_timeline(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "study")
+    path = tmp_path / "study" / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"history": True}))
+    study = open_study(tmp_path / "study")
+    monkeypatch.setattr(token_arrays, "ROWS_AT_A_TIME", 7)
+    write_token_arrays(study, "mimic", SPLITS, tmp_path / "arrays")
+    tokens = dict(study.site_table("mimic", "timelines").select(ID, "tokens").iter_rows())
+    rows = study.site_table("mimic", "earlier").join(study.site_table("mimic", "stays"), on=ID)
+    for split in SPLITS:
+        chains = [
+            [token for stay in stays for token in tokens[stay]]
+            for (stays,) in rows.filter(pl.col("split") == split)
+            .group_by("patient_id")
+            .agg(pl.col(ID).sort_by("place"))
+            .select(ID)
+            .iter_rows()
+        ]
+        assert sorted(found(tmp_path / "arrays", split)) == sorted(chains)
+        assert len(chains) < rows.filter(pl.col("split") == split).height

@@ -28,6 +28,7 @@ def test_the_defaults_are_the_paper_s() -> None:
         "window_hours": 24,
         "more_windows": (),
         "max_tokens": 1024,
+        "history": False,
     }
 
 

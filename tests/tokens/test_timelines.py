@@ -397,7 +397,7 @@ def test_shuffled_tables_give_the_same_files(tmp_path: Path, sites: list[str]) -
         pl.read_parquet(path).sample(fraction=1, shuffle=True, seed=3).write_parquet(path)
     assert main(["tokenize", str(tmp_path / "two"), *sites, "--events", "all"]) == 0
     files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
-    assert len(files) == 11
+    assert len(files) == 13
     for file in files:
         if file.name not in ("study.json", "log.jsonl"):
             assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
