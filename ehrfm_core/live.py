@@ -116,8 +116,7 @@ class Instrument:
         if not patient.height:
             raise UserError(f"{site} of {study.name} has no stay {stay}.")
         timelines = study.site_table(site, "timelines").join(patient.select(ID), on=ID, how="semi").sort(ID)
-        lengths = timelines.join(patient.select(ID, "n_tokens"), on=ID, how="left", maintain_order="left")
-        contexts = read_context(study, site, self.tokenizer, timelines, lengths["n_tokens"].to_numpy())
+        contexts = read_context(study, site, self.tokenizer, timelines)
         return contexts[timelines[ID].to_list().index(stay)]
 
     def read(self, prefix: np.ndarray, events: pl.DataFrame, context: np.ndarray | None = None) -> Reading:
@@ -130,7 +129,7 @@ class Instrument:
             events,
             self.tokenizer,
             hours=self.hours,
-            max_tokens=self.tokenizer.settings.max_tokens,
+            max_tokens=self.tokenizer.settings.window_tokens,
         )
         return self._read(tokens, minutes, len(prefix), _NOTHING if context is None else context)
 
@@ -148,8 +147,6 @@ class Instrument:
         return self._read(left.values, times.values, prefix, reading.context)
 
     def _read(self, tokens: np.ndarray, minutes: np.ndarray, prefix: int, context: np.ndarray) -> Reading:
-        room = self.tokenizer.settings.max_tokens - len(tokens)
-        context = context[len(context) - min(room, len(context)) :]
         windows = Ragged.from_lengths(tokens, np.array([len(tokens)]))
         times = Ragged(minutes, windows.offsets)
         before = Ragged.from_lengths(context, np.array([len(context)]))

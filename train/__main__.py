@@ -131,7 +131,8 @@ def _study(options: argparse.Namespace) -> None:
         from train.embed import embed
 
         seed = _remembered(before, "embed", "seed", options.seed, 0)
-        ran |= embed(folder, manifest, seed=seed, device=device_of(options.device))
+        whole = _remembered(before, "embed", "whole_stay", options.whole_stay, False)
+        ran |= embed(folder, manifest, seed=seed, device=device_of(options.device), whole_stay=whole)
     if options.command in ("study", "evaluate"):
         from train.evaluate import evaluate
 

@@ -160,6 +160,13 @@ def parser() -> argparse.ArgumentParser:
         )
     for command in (study, pretrain, embed, redact):
         command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    for command in (study, embed):
+        command.add_argument(
+            "--whole-stay",
+            action=argparse.BooleanOptionalAction,
+            help="also read what comes after the window, to the end of each stay, into "
+            "sites/NAME/later.parquet (as before, else no)",
+        )
     for command in (study, evaluate, redact):
         command.add_argument(
             "--bootstrap",

@@ -30,10 +30,11 @@ from ehrfm_core.study.files import fingerprint, write_json, write_table
 from ehrfm_core.study.layout import FITTED_MAPS, MAPS, MODEL, PROBES, SITE_FILES, site_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import open_study
-from ehrfm_core.study.windows import Windows, read_windows
+from ehrfm_core.study.windows import Windows, read_whole, read_windows
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import to_series
+from train.later import follow_stays
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
 
@@ -43,9 +44,14 @@ LOGIT_STEPS = 32  # a unit of log-odds
 NAT_STEPS = 128
 
 
-def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
-    """Run the stage: the forest and both maps are fitted on the source's training split only."""
-    settings = {"seed": seed, "version": __version__, "reading": READING}
+def embed(folder: Path, manifest: Manifest, *, seed: int, device: str, whole_stay: bool = False) -> bool:
+    """Run the stage: the forest and both maps are fitted on the source's training split only.
+
+    With `whole_stay` what comes after the window is read as well, and kept hour by hour.
+    """
+    settings = {"seed": seed, "version": __version__, "reading": READING} | (
+        {"whole_stay": True} if whole_stay else {}
+    )
     inputs = inputs_of(folder, manifest, "embed")
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
@@ -87,6 +93,20 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str) -> bool:
                 "mean_information": round(float(np.nanmean(out.information.values)), 4),
             }
             placed.append(PlacedSite(site, window.stays, out.states, points))
+            if whole_stay:
+                whole = read_whole(study, site, tokenizer)
+                follow_stays(
+                    folder,
+                    window,
+                    whole,
+                    forward,
+                    maps,
+                    tuple(probes),
+                    max_tokens=tokenizer.settings.max_tokens,
+                    shards=folder / SHARDS / f"{site}-later",
+                    identity=identity,
+                )
+                result.files.append(site_file(site, "later"))
         assert maps is not None
         save_maps(folder, maps)
         write_json(folder / MAPS, describe_maps(maps, placed, paths, checked, seed=seed))

@@ -38,12 +38,14 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
         help="what the model sees of a stay (24), then further windows to count beside it; `all` is the "
         "whole stay",
     )
-    group.add_argument("--max-tokens", type=int, metavar="N", help="longest window in tokens (1024)")
+    group.add_argument(
+        "--max-tokens", type=int, metavar="N", help="what the model reads at once, in tokens (1024)"
+    )
     group.add_argument(
         "--history",
         action=argparse.BooleanOptionalAction,
-        help="the patient's earlier stays stand before each window, as far as --max-tokens reaches, in "
-        "training as in reading (no)",
+        help="the patient's earlier stays stand before each window and take up to half of --max-tokens; "
+        "in training they follow each other (no)",
     )
     group.add_argument(
         "--events",

@@ -31,12 +31,12 @@ def summary_of(
         "mean_tokens": round(float(n_tokens.mean()), 1),  # type: ignore[arg-type]
         "median_tokens": float(n_tokens.median()),  # type: ignore[arg-type]
         "max_tokens": int(n_tokens.max()),  # type: ignore[arg-type]
-        "truncated_stays": int((lengths[0] > settings.max_tokens).sum()),
+        "truncated_stays": int((lengths[0] > settings.window_tokens).sum()),
         "windows": [
             {
                 "hours": hours,
                 "mean_tokens": round(float(row.mean()), 1),
-                "truncated_stays": int((row > settings.max_tokens).sum()),
+                "truncated_stays": int((row > settings.window_tokens).sum()),
             }
             for hours, row in zip(settings.windows, lengths, strict=True)
         ],
@@ -66,9 +66,10 @@ def notes_of(summary: dict[str, Any], settings: TokenSettings, *, lacking: str) 
     """
     notes = []
     if settings.history:
+        room = settings.max_tokens - settings.window_tokens
         notes.append(
             f"{summary['with_earlier_stay']:,} of {summary['n_stays']:,} stays have an earlier stay of the "
-            f"patient in the study; it stands before them as far as {settings.max_tokens} tokens reach."
+            f"patient in the study; its last {room} tokens stand in front of theirs."
         )
     if summary["events_outside"]:
         notes.append(
@@ -84,7 +85,7 @@ def notes_of(summary: dict[str, Any], settings: TokenSettings, *, lacking: str) 
         if window["truncated_stays"]:
             hours = "whole stay" if window["hours"] is None else f"first {window['hours']:g} h"
             notes.append(
-                f"{window['truncated_stays']} stays have more than {settings.max_tokens} tokens in the "
+                f"{window['truncated_stays']} stays have more than {settings.window_tokens} tokens in the "
                 f"{hours}; theirs end in TRUNC."
             )
     if summary["unknown_events"]:

@@ -175,7 +175,7 @@ def _write_site(
 
     with bar_if_long(f"{name}: writing", " stays") as progress:
         write_parts(folder / site_file(name, "timelines"), frames(progress), SITE_FILES["timelines"])
-    stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.max_tokens)))
+    stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.window_tokens)))
     write_table(folder / site_file(name, "stays"), stays.select(*SITE_FILES["stays"]), SITE_FILES["stays"])
     windows = pl.concat(
         pl.DataFrame(
@@ -183,7 +183,7 @@ def _write_site(
                 ID: ids,
                 "window_hours": pl.Series([hours], dtype=pl.Float64).new_from_index(0, len(ids)),
                 "n_tokens": row,
-                "truncated": row > settings.max_tokens,
+                "truncated": row > settings.window_tokens,
             }
         )
         for hours, row in zip(settings.windows, lengths, strict=True)

@@ -59,6 +59,19 @@ class PackReadOut:
     hourly_displacement: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class RowReadOut:
+    """What is read at M tokens of a pack: `states` (M × D, half precision), `steps` (M), `risks` (M × K).
+
+    `jumps` (N) are of every token.
+    """
+
+    states: np.ndarray
+    steps: np.ndarray
+    risks: np.ndarray
+    jumps: np.ndarray
+
+
 class Forward:
     """A model ready to be read: `states_of` alone, or everything in one pass (`read`).
 
@@ -132,6 +145,17 @@ class Forward:
             )
         ]
         return PackReadOut(*on_host)
+
+    @torch.inference_mode()
+    def follow(self, tensors: Sequence[torch.Tensor], rows: np.ndarray, before: np.ndarray) -> RowReadOut:
+        """R and the risks at the tokens `rows` (M), its distance to R at `before` (M), and every jump."""
+        tokens, positions, _, stays = tensors
+        hidden = self.hidden(tokens, positions, stays)
+        jumps, _ = _steps(hidden, positions == 0)
+        at = hidden[self._on_device(rows)]
+        steps = torch.linalg.vector_norm(at - hidden[self._on_device(before)], dim=-1)
+        on_host = (x.cpu().numpy() for x in (at.half(), steps, at @ self._weight + self._bias, jumps))
+        return RowReadOut(*on_host)
 
     def _information(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """−ln p of each target in nats (N), a piece at a time: all logits together would fill the memory."""

@@ -75,7 +75,7 @@ def read_out_in_shards(
                 prefix=prefix,
                 context=_cut(context, shard) if context else None,
                 pack_tokens=pack_tokens,
-                progress=_after(progress, begin, total),
+                progress=after(progress, begin, total),
             )
             _write(path, identity_here, read)
             _fill(out, {name: _flat(read, name) for name in _names()}, shard, begin, end)
@@ -84,7 +84,8 @@ def read_out_in_shards(
     return out
 
 
-def _after(progress: Progress | None, before: int, total: int) -> Progress | None:
+def after(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of a part that begins when `before` of `total` tokens are done."""
     if progress is None:
         return None
     return lambda done, _, text: progress(before + done, total, text)

@@ -102,13 +102,13 @@ def read_out(
         n_readouts=forward.n_readouts,
     )
     done = 0
-    for indices, pack in _packs(sequences, pack_tokens):
+    for indices, pack in packs_of(sequences, pack_tokens):
         begin = pack.bounds[: len(indices)].astype(np.int64) + before[indices]
         lengths = windows.lengths[indices]
         last = begin + lengths - 1
         start = np.minimum(begin + prefix - 1, last)
         places = PackPlaces(begin[:, None] + at_hours[indices], begin, start, last)
-        _keep(out, indices, begin, forward.read(_tensors(forward, pack), places), prefix=prefix)
+        _keep(out, indices, begin, forward.read(to_device(forward, pack), places), prefix=prefix)
         done += int(lengths.sum())
         if progress:
             progress(done, len(windows.values), "")
@@ -127,16 +127,16 @@ def last_states(
     windows = context.joined(windows) if context else windows
     states = np.empty((len(windows), forward.model.config.hidden_size), dtype=np.float32)
     done = 0
-    for indices, pack in _packs(windows, pack_tokens):
+    for indices, pack in packs_of(windows, pack_tokens):
         last = pack.bounds[1 : len(indices) + 1] - 1
-        states[indices] = forward.states_of(_tensors(forward, pack), last)
+        states[indices] = forward.states_of(to_device(forward, pack), last)
         done += int(windows.lengths[indices].sum())
         if progress:
             progress(done, len(windows.values), "")
     return states
 
 
-def _packs(windows: Ragged, pack_tokens: int) -> Iterator[tuple[np.ndarray, Pack]]:
+def packs_of(windows: Ragged, pack_tokens: int) -> Iterator[tuple[np.ndarray, Pack]]:
     """Longest windows first, one after another while they fit, then whatever fits: nothing is drawn."""
     pieces = Pieces(windows.values, windows.offsets[:-1], windows.lengths)
     room = max(pack_tokens, int(windows.lengths.max(initial=0)))
@@ -153,7 +153,8 @@ def _packs(windows: Ragged, pack_tokens: int) -> Iterator[tuple[np.ndarray, Pack
         begin = end
 
 
-def _tensors(forward: Forward, pack: Pack) -> tuple:
+def to_device(forward: Forward, pack: Pack) -> tuple:
+    """The pack's arrays as tensors where the model is."""
     return to_tensors(pack, forward.device, fixed=False)
 
 

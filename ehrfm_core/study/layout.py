@@ -164,6 +164,13 @@ _ARM: Schema = {
     "outcome": pl.String(),
 }
 
+# written when asked for
+MORE_SITE_FILES: dict[str, Schema] = {
+    # with `embed --whole-stay`: one row a (stay, hour) after the window, up to the stay's last event. `step`
+    # is null where the state an hour before is out of the model's sight, risks where a stay does not count
+    "later": _ID | _COORDINATES | {f"risk_{name}": pl.Float32() for name in OUTCOMES},
+}
+
 RESULT_FILES: dict[str, Schema] = {
     "metrics": _ARM
     | {

@@ -15,6 +15,7 @@ from ehrfm_core.study.layout import (
     MANIFEST,
     MAPS,
     MORE_RESULT_FILES,
+    MORE_SITE_FILES,
     RESULT_FILES,
     SITE_FILES,
     TOKENIZER,
@@ -59,12 +60,12 @@ class Study:
         return stage in self.manifest.stages
 
     def site_table(self, site: str, name: str) -> pl.DataFrame:
-        """A site's table by name (see layout.SITE_FILES)."""
+        """A site's table by name (see layout.SITE_FILES and MORE_SITE_FILES)."""
         if site not in self.manifest.sites:
             raise UserError(
                 f"Study {self.name} has no site {site!r}; it has {', '.join(self.manifest.sites)}."
             )
-        return self._read(site_file(site, name), SITE_FILES[name])
+        return self._read(site_file(site, name), (SITE_FILES | MORE_SITE_FILES)[name])
 
     def result(self, name: str) -> pl.DataFrame:
         """A result table: metrics, predictions, … (see layout.RESULT_FILES and MORE_RESULT_FILES)."""

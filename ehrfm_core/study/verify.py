@@ -116,11 +116,34 @@ def _dynamics(study: Study) -> list[str]:
         if wrong := sums.filter(apart).height:
             findings.append(f"{file}: mean_information of {wrong} stays does not follow from their tokens.")
         findings += _hours(study, site)
+        findings += _later(study, site)
         for column in ("jump", "information"):
             wrong = sums.filter(pl.col(column).list.len() != pl.col("n_tokens")).height
             if wrong:
                 jumps = study.folder / site_file(site, "jumps")
                 findings.append(f"{jumps}: {column} of {wrong} stays has not one entry a token.")
+    return findings
+
+
+def _later(study: Study, site: str) -> list[str]:
+    """Every token after the window in one of the hours after it, where whole stays were read."""
+    if site_file(site, "later") not in study.manifest.stages["embed"].files:
+        return []
+    file = study.folder / site_file(site, "later")
+    hours = Tokenizer.from_json(study.tokenizer()).settings.window_hours
+    later = study.site_table(site, "later")
+    findings = []
+    if early := later.filter(pl.col("hour") <= hours).height:
+        findings.append(f"{file}: {early} rows are of hours within the window.")
+    minutes = pl.col("minutes").list
+    events = minutes.slice(0, minutes.len() - 2).list  # discharge and TL_END stand at the end
+    after = study.site_table(site, "timelines").select(
+        ID, tokens=events.eval(pl.element() > 60 * int(hours)).list.sum()
+    )
+    counted = after.join(later.group_by(ID).agg(pl.col("n_events").sum()), on=ID, how="full", coalesce=True)
+    wrong = counted.filter(pl.col("tokens").fill_null(-1) != pl.col("n_events").fill_null(0)).height
+    if wrong:
+        findings.append(f"{file}: the hours of {wrong} stays do not hold the tokens after their window.")
     return findings
 
 

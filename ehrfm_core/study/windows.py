@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ehrfm_core.dynamics.whole_stays import WholeStays
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.history import Chains
 from ehrfm_core.tokens.tokenizer import Tokenizer
+from ehrfm_core.tokens.vocabulary import suffix_ids
 from ehrfm_core.tokens.window import model_window, to_ragged
 
 ID = "hospitalization_id"
@@ -43,23 +45,40 @@ def read_windows(study: Study, site: str, tokenizer: Tokenizer) -> Windows:
     window = model_window(timelines, tokenizer)
     assert window[ID].equals(stays[ID]), "stays and timelines hold the same ids"
     tokens, minutes = to_ragged(window["tokens"], np.int64), to_ragged(window["minutes"], np.float32)
-    context = read_context(study, site, tokenizer, timelines, tokens.lengths)
+    context = read_context(study, site, tokenizer, timelines)
     prefix, hours = 1 + len(tokenizer.prefix), int(tokenizer.settings.window_hours)
     return Windows(site, stays, tokens, minutes, context, prefix, hours)
 
 
-def read_context(
-    study: Study, site: str, tokenizer: Tokenizer, timelines: pl.DataFrame, lengths: np.ndarray
-) -> Ragged:
+def read_context(study: Study, site: str, tokenizer: Tokenizer, timelines: pl.DataFrame) -> Ragged:
     """What stands before each of these stays (rows of `timelines`, sorted by id) in the model's sight.
 
-    `timelines` must hold every earlier stay that is to be read; windows of `lengths` leave the rest of the
-    longest window's tokens to it.
+    `timelines` must hold every earlier stay that is to be read.
     """
-    if not tokenizer.settings.history:
-        return Ragged.nothing(len(lengths))
+    settings = tokenizer.settings
+    if not settings.history:
+        return Ragged.nothing(len(timelines))
     earlier = study.site_table(site, "earlier").join(timelines.select(ID), on=ID, how="semi").sort(ID)
     assert earlier[ID].equals(timelines[ID]), "every stay has its place among the patient's"
     chains = Chains.of(earlier, tokenizer.vocabulary)
     whole = to_ragged(timelines["tokens"], np.int64)
-    return chains.contexts(whole, tokenizer.settings.max_tokens - lengths)
+    return chains.contexts(whole, settings.max_tokens - settings.window_tokens)
+
+
+def read_whole(study: Study, site: str, tokenizer: Tokenizer) -> WholeStays:
+    """Every stay of a site from its start to its end, sorted by id.
+
+    With `history`, earlier stays are in sight but for a stay that overlaps one which goes on from the same.
+    """
+    timelines = study.site_table(site, "timelines").sort(ID)
+    tokens = to_ragged(timelines["tokens"], np.int64)
+    minutes = to_ragged(timelines["minutes"], np.float32)
+    minutes = minutes.keep(~np.isin(tokens.values, suffix_ids(tokenizer.vocabulary)))
+    hours = int(tokenizer.settings.window_hours)
+    n_window = np.bincount(minutes.rows[minutes.values <= 60 * hours], minlength=len(minutes))
+    in_row, origin, floor = tokens, tokens.offsets[:-1], tokens.offsets[:-1]
+    if tokenizer.settings.history:
+        chains = Chains.of(study.site_table(site, "earlier").sort(ID), tokenizer.vocabulary)
+        in_row = chains.joined(tokens)
+        origin, floor = chains.places(in_row, tokens.lengths)
+    return WholeStays(in_row.values, origin, floor, minutes, n_window, hours)

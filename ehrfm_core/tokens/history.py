@@ -87,22 +87,28 @@ class Chains:
         gap = np.where(self.begins[part], -1, self.gap[order])
         return _one_each(gap, timelines.values.dtype).joined(timelines.take(order))
 
-    def contexts(self, timelines: Ragged, room: np.ndarray) -> Ragged:
-        """The last tokens before each stay (n lists, by row), at most `room` (n) of them.
+    def places(self, joined: Ragged, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where each stay's own tokens (n, by row, of `lengths`) and its chain begin in `joined`."""
+        first = np.flatnonzero(self.begins)
+        chain_begin = joined.offsets[first[np.cumsum(self.begins) - 1]] if len(first) else first
+        own, chain = (np.empty(len(self.order), dtype=np.int64) for _ in range(2))
+        own[self.order] = joined.offsets[1:] - lengths[self.order]
+        chain[self.order] = chain_begin
+        return own, chain
+
+    def contexts(self, timelines: Ragged, room: int) -> Ragged:
+        """The last tokens before each stay (n lists, by row), at most `room` of them.
 
         They end with the end of the earlier stay and the token for the gap since; in front of it stand the
         stays of its chain as far as there is room. Empty for a stay without an earlier one.
         """
         joined = self.joined(timelines)
-        rank = np.empty(len(self.order), dtype=np.int64)
-        rank[self.order] = np.arange(len(rank))
-        first = np.flatnonzero(self.begins)
-        chain_begin = joined.offsets[first[np.cumsum(self.begins) - 1]] if len(rank) else joined.offsets[:0]
-        has = (self.before >= 0) & (room > 0)
-        place = rank[np.where(has, self.before, 0)] if len(rank) else rank
+        own, chain = self.places(joined, timelines.lengths)
+        has = self.before >= 0
+        before = np.where(has, self.before, 0) if len(has) else self.before
         gap = np.where(has, self.gap, -1)
-        end = joined.offsets[place + 1]
-        begin = np.maximum(chain_begin[place], end - (room - (gap >= 0)))
+        end = (own + timelines.lengths)[before]
+        begin = np.maximum(chain[before], end - (room - (gap >= 0)))
         return joined.cut(np.where(has, begin, end), end).joined(_one_each(gap, timelines.values.dtype))
 
 

@@ -24,8 +24,8 @@ class TokenSettings:
     `n_bins`: quantile bins a category. `bins`: `reference` puts labs whose reference range CLIF gives into
     LOW, NORMAL and HIGH. `spacing`: a token for each gap of five minutes or more. `labs`: `fine` keeps
     specimen and order apart. `window_hours`: what the model sees of a stay; `more_windows` are counted and
-    kept beside it (None: the whole stay). `max_tokens`: longest window, in tokens. `history`: the patient's
-    earlier stays stand before the window, as far as `max_tokens` reaches.
+    kept beside it (None: the whole stay). `max_tokens`: what the model reads at once. `history`: the
+    patient's earlier stays stand before the window and take up to half of that.
     """
 
     scheme: str = "paper"
@@ -55,6 +55,15 @@ class TokenSettings:
     def from_json(cls, value: dict[str, Any]) -> TokenSettings:
         """The settings among the keys of `value`; KeyError where one is missing that every version had."""
         return cls(**{f.name: value[f.name] for f in fields(cls) if f.name in value or f.name not in _LATER})
+
+    @property
+    def window_tokens(self) -> int:
+        """Longest window, in tokens.
+
+        With `history` half of what the model reads, whatever stood before: if a short window left more room
+        for earlier stays, what comes late in it would change what is read at its beginning.
+        """
+        return self.max_tokens // 2 if self.history else self.max_tokens
 
     @property
     def windows(self) -> tuple[float | None, ...]:

@@ -52,7 +52,7 @@ def model_window(timelines: pl.DataFrame, tokenizer: Tokenizer) -> pl.DataFrame:
         timelines,
         tokenizer.vocabulary,
         hours=tokenizer.settings.window_hours,
-        max_tokens=tokenizer.settings.max_tokens,
+        max_tokens=tokenizer.settings.window_tokens,
     )
 
 
