@@ -134,11 +134,25 @@ def _study(options: argparse.Namespace) -> None:
         whole = _remembered(before, "embed", "whole_stay", options.whole_stay, False)
         ran |= embed(folder, manifest, seed=seed, device=device_of(options.device), whole_stay=whole)
     if options.command in ("study", "evaluate"):
+        quiet_transformers()
+        from ehrfm_core.evaluation.adaptation import REPEATS
         from train.evaluate import evaluate
+        from train.evaluation_options import finetune_settings
 
         seed = _remembered(before, "evaluate", "seed", options.seed, 0)
         n_bootstrap = _remembered(before, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
-        ran |= evaluate(folder, manifest, seed=seed, n_bootstrap=n_bootstrap)
+        repeats = _remembered(before, "evaluate", "repeats", options.repeats, REPEATS)
+        finetuning = finetune_settings(before.get("evaluate"), options, seed=seed)
+        device = device_of(options.device)
+        ran |= evaluate(
+            folder,
+            manifest,
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+            finetuning=finetuning,
+            repeats=repeats,
+            device=device,
+        )
     if options.command == "redact":
         quiet_transformers()
         from train.redact import redact_study

@@ -12,6 +12,7 @@ from train.bench.arguments import (
     add_tokenizer_arguments,
     add_training_bench_arguments,
 )
+from train.evaluation_options import add_evaluation_arguments
 from train.numbers import positive_number, seed_number, share_number
 from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
@@ -158,7 +159,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--seed", type=seed_number, metavar="N", help="seed of all that is random (as before, else 0)"
         )
-    for command in (study, pretrain, embed, redact):
+    for command in (study, evaluate):
+        add_evaluation_arguments(command)
+    for command in (study, pretrain, embed, evaluate, redact):
         command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     for command in (study, embed):
         command.add_argument(

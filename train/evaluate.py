@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,6 +16,7 @@ from ehrfm_core.dynamics.token_types import largest_jumps, token_types
 from ehrfm_core.evaluation.evaluate import SiteData
 from ehrfm_core.evaluation.evaluate import evaluate as fit
 from ehrfm_core.evaluation.probes import Probe
+from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.files import fingerprint, read_json, write_table
 from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file
@@ -24,29 +28,67 @@ from ehrfm_core.tokens.window import model_window
 from train.progress import progress_bar
 from train.stages import run_stage
 
+if TYPE_CHECKING:
+    from ehrfm_core.model.finetune import FinetuneSettings
+
+KEPT = "evaluation.partial"  # fine-tuned runs that a stage that was killed goes on from
 CHUNK = 200_000  # hourly states turned into risks at once
 
 
-def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -> bool:
-    """Run the stage: probes are fitted on the source's training split, then used everywhere."""
+def evaluate(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    seed: int,
+    n_bootstrap: int,
+    finetuning: FinetuneSettings | None,
+    repeats: int,
+    device: str,
+) -> bool:
+    """Run the stage: probes and the fine-tuned model are fitted at the source, then used everywhere.
+
+    Without `finetuning` no model is fine-tuned. Local stays are drawn `repeats` times.
+    """
     # tables of an older contract are made again
     settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__, "tables": _digest()}
+    settings |= {"repeats": repeats, "finetuning": asdict(finetuning) if finetuning else None}
+    bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
     def work() -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
         probes = {name: Probe.from_json(parts) for name, parts in read_json(folder / PROBES).items()}
+        tuned = None
+        if finetuning:
+            from train.finetune import finetuned_predictions
+
+            tuned = finetuned_predictions(
+                study,
+                probes,
+                finetuning,
+                repeats=repeats,
+                seed=seed,
+                device=device,
+                bf16=bf16,
+                kept=folder / KEPT,
+                identity=fingerprint([settings, inputs, bf16]),
+            )
         with progress_bar("evaluate", " fits") as progress:
             found = fit(
                 [_site_data(study, site, tokenizer) for site in study.sites],
                 source=manifest.source,
                 vocabulary_size=len(tokenizer.vocabulary),
+                vocabulary=tokenizer.vocabulary,
                 seed=seed,
                 n_bootstrap=n_bootstrap,
                 probes=probes,
+                finetuned=tuned.predictions if tuned else None,
+                repeats=repeats,
                 progress=lambda done, total: progress(done, total, ""),
             )
-        result = StageResult([], list(found.notes))
+        result = StageResult([], (tuned.notes if tuned else []) + found.notes)
+        if tuned:
+            result.summary["finetuned"] = tuned.summary
         types: list[pl.DataFrame] = []
         for site in study.sites:
             of_site, largest = _tokens(study, site, tokenizer)
@@ -67,7 +109,9 @@ def evaluate(folder: Path, manifest: Manifest, *, seed: int, n_bootstrap: int) -
         return result
 
     inputs = inputs_of(folder, manifest, "evaluate")
-    return run_stage(folder, manifest, "evaluate", settings=settings, inputs=inputs, work=work)
+    ran = run_stage(folder, manifest, "evaluate", settings=settings, inputs=inputs, work=work)
+    shutil.rmtree(folder / KEPT, ignore_errors=True)  # not before the stage is on record
+    return ran
 
 
 def _digest() -> str:

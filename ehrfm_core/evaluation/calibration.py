@@ -24,8 +24,9 @@ CALIBRATION = ("calibration_intercept", "calibration_slope", "observed_expected"
 GROUPS = 256  # of like predictions, by which replicates are counted
 KNOTS = (0.05, 0.35, 0.65, 0.95)
 CLOSEST = 1e-6  # to 0 or 1 that a prediction counts as
-ITERATIONS = 30
-LARGEST = 50.0  # coefficient beyond which a fit has run away: the classes are separated
+ITERATIONS = 50
+RIDGE = 1e-3
+FARTHEST = 30.0  # logit beyond which a fit has run away: the classes are separated
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,8 @@ class Calibration:
         slope = fit(np.stack([ones, self.logits], axis=1), n, events)[:, 1]
         if np.ptp(self.logits) < 1e-9:  # one prediction for all
             slope[:] = np.nan
-        curve = expit(fit(spline(self.logits, self.knots), n, events) @ spline(self.logits, self.knots).T)
+        bent = spline(self.logits, self.knots)
+        curve = expit(fit(bent, n, events, ridge=RIDGE) @ bent.T)
         apart = (n * np.abs(self.predicted - curve)).sum(axis=1)
         return np.stack(
             [intercept, slope, _over(events.sum(axis=1), n @ self.predicted), _over(apart, n.sum(axis=1))]
@@ -85,7 +87,7 @@ class Calibration:
 
     def curve(self, weights: np.ndarray, at: np.ndarray) -> np.ndarray:
         """The smooth curve (R × k): how often the event happens where `at` (k probabilities) is predicted."""
-        beta = fit(spline(self.logits, self.knots), *self._counts(weights))
+        beta = fit(spline(self.logits, self.knots), *self._counts(weights), ridge=RIDGE)
         return expit(beta @ spline(logit(np.clip(at, CLOSEST, 1 - CLOSEST)), self.knots).T)
 
     def _counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,12 +115,18 @@ def spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
 
 
 def fit(
-    design: np.ndarray, n: np.ndarray, events: np.ndarray, *, offset: np.ndarray | None = None
+    design: np.ndarray,
+    n: np.ndarray,
+    events: np.ndarray,
+    *,
+    offset: np.ndarray | None = None,
+    ridge: float = 0.0,
 ) -> np.ndarray:
     """Logistic regressions of grouped labels (R × q coefficients), NaN where one does not settle.
 
     `design` (G × q) is shared; `n` and `events` (R × G) are the weights of all stays and of those with the
-    event in each group. Newton's method, steps halved where they do not raise the likelihood.
+    event in each group. Newton's method, steps halved where they do not raise the likelihood. A little
+    `ridge` (of coefficients of columns scaled to 1) holds a curve where its end has no event.
 
     >>> fit(np.ones((1, 1)), np.array([[4.0]]), np.array([[1.0]])).round(4).tolist()  # log(1/3)
     [[-1.0986]]
@@ -126,9 +134,11 @@ def fit(
     n, events = np.asarray(n, dtype=np.float64), np.asarray(events, dtype=np.float64)
     shift = np.zeros(len(design)) if offset is None else offset
     q = design.shape[1]
+    size_of = np.maximum(np.abs(design).max(axis=0), 1e-12)  # columns of like size, for the numbers' sake
+    design = design / size_of
     squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     beta = np.zeros((len(n), q))
-    value = _likelihood(beta, design, shift, n, events)
+    value = _likelihood(beta, design, shift, n, events, ridge)
     settled = np.zeros(len(n), dtype=bool)
     total, happened = n.sum(axis=1), events.sum(axis=1)
     possible = (happened > 0) & (happened < total)
@@ -137,28 +147,28 @@ def fit(
         if not len(work):
             break
         p = expit(beta[work] @ design.T + shift)
-        gradient = (events[work] - n[work] * p) @ design
-        curvature = ((n[work] * p * (1 - p)) @ squares).reshape(-1, q, q) + 1e-9 * np.eye(q)
+        gradient = (events[work] - n[work] * p) @ design - ridge * beta[work]
+        curvature = ((n[work] * p * (1 - p)) @ squares).reshape(-1, q, q) + (1e-9 + ridge) * np.eye(q)
         step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
         size = np.ones(len(work))
         for _ in range(12):
             after = beta[work] + size[:, None] * step
-            found = _likelihood(after, design, shift, n[work], events[work])
+            found = _likelihood(after, design, shift, n[work], events[work], ridge)
             worse = ~(found >= value[work] - 1e-10 * np.abs(value[work]))
             if not worse.any():
                 break
             size = np.where(worse, size / 2, size)
         beta[work], value[work] = after, found
         settled[work] = (np.abs(gradient) <= 1e-7 * np.maximum(total[work], 1)[:, None]).all(axis=1)
-    good = settled & (np.abs(beta) < LARGEST).all(axis=1)
-    return np.where(good[:, None], beta, np.nan)
+    good = settled if ridge else settled & (np.abs(beta @ design.T + shift).max(axis=1) < FARTHEST)
+    return np.where(good[:, None], beta / size_of, np.nan)
 
 
 def _likelihood(
-    beta: np.ndarray, design: np.ndarray, shift: np.ndarray, n: np.ndarray, events: np.ndarray
+    beta: np.ndarray, design: np.ndarray, shift: np.ndarray, n: np.ndarray, events: np.ndarray, ridge: float
 ) -> np.ndarray:
     eta = beta @ design.T + shift
-    return (events * eta - n * np.logaddexp(0.0, eta)).sum(axis=1)
+    return (events * eta - n * np.logaddexp(0.0, eta)).sum(axis=1) - ridge / 2 * (beta**2).sum(axis=1)
 
 
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:

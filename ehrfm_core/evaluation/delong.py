@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from ehrfm_core.evaluation.intervals import LEVEL
+from ehrfm_core.evaluation.intervals import FEWEST_PATIENTS, LEVEL, newcombe_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,24 @@ def areas(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = 
     )
     cross = event_sums @ other_sums.T * _small(n_clusters) / (n_events * n_others)
     return Areas(auc, covariance + (cross + cross.T if patients is not None else 0.0))
+
+
+def area_intervals(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray
+) -> list[tuple[float, float, float]]:
+    """Area of each of M models (`scores` M × n) with its interval: DeLong's, or Newcombe's with few patients.
+
+    Newcombe's where fewer than ten patients have the event or lack it, or all pairs are ranked one way.
+    """
+    found = areas(labels, scores, patients)
+    n_events, n_others = (len(np.unique(patients[own])) for own in (labels, ~labels))
+    rows = []
+    for model, area in enumerate(found.auc.tolist()):
+        low, high = found.interval(model)
+        if min(n_events, n_others) < FEWEST_PATIENTS or low == high:
+            low, high = newcombe_interval(area, n_events=n_events, n_others=n_others)
+        rows.append((area, low, high))
+    return rows
 
 
 def _sums(values: np.ndarray, cluster: np.ndarray, n_clusters: int) -> np.ndarray:

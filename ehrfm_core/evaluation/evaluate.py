@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ehrfm_core.errors import UserError
+from ehrfm_core.evaluation.adaptation import REPEATS, entries
+from ehrfm_core.evaluation.arms import Arms
 from ehrfm_core.evaluation.associations import associate
+from ehrfm_core.evaluation.comparisons import compare
 from ehrfm_core.evaluation.deciles import deciles
 from ehrfm_core.evaluation.features import unmeasured
-from ehrfm_core.evaluation.models import Model, fit_models
 from ehrfm_core.evaluation.outliers import describe_outliers
 from ehrfm_core.evaluation.probes import Probe
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import ID, SiteData, Stays, align
-from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.evaluation.subgroups import by_subgroup, groups_of
+from ehrfm_core.evaluation.value_features import Codes
+from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.layout import RESULT_FILES
 
 __all__ = ["Evaluation", "SiteData", "evaluate"]
@@ -27,12 +31,16 @@ __all__ = ["Evaluation", "SiteData", "evaluate"]
 class Evaluation:
     """What a study's evaluate stage writes.
 
-    The four frames have the columns of `layout.RESULT_FILES`; `probes` holds the probe fitted at the source
-    for each outcome that could be fitted; `notes` are sentences for the reader.
+    The frames have the columns of `layout.RESULT_FILES`; `probes` holds the probe fitted at the source for
+    each outcome that could be fitted; `notes` are sentences for the reader.
     """
 
     metrics: pl.DataFrame
     predictions: pl.DataFrame
+    calibration_curves: pl.DataFrame
+    decision_curves: pl.DataFrame
+    comparisons: pl.DataFrame
+    subsamples: pl.DataFrame
     associations: pl.DataFrame
     outliers: pl.DataFrame
     deciles: pl.DataFrame
@@ -48,17 +56,22 @@ def evaluate(
     seed: int,
     n_bootstrap: int = 1000,
     probes: Mapping[str, Probe] | None = None,
+    vocabulary: Mapping[str, int] | None = None,
+    finetuned: pl.DataFrame | None = None,
+    repeats: int = REPEATS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Fit on the source's training split, test everywhere, and once more after fitting at each target.
+    """Fit on the source's training split, test everywhere, and adapt to a little or all of each target's.
 
     Arms: "in_distribution" (source to source), "zero_shot" (the source's models on a target's test
-    split, nothing fitted there) and "adapted" (the same models fitted anew on the target's training
-    split, on the source model's representations). Tuning splits are not used. Every model of an outcome
-    is fitted and tested on the same stays, those that count for it; the source's `probes`, where given, were
-    fitted when the states were read. `progress` is called with steps done
-    and steps in all. The order of rows in any table changes nothing; the same seed gives the same frames,
-    on any number of cores: sums run on one thread, since their order would change the last digits.
+    split, nothing fitted there) and "adapted": baselines fitted anew on the target's training split, and the
+    probe adapted in every way of `adaptation` on growing shares of it, `repeats` times. `finetuned` are
+    predictions of fine-tuned models (rows of predictions.parquet) to be measured with the others. Every model
+    of an outcome is fitted and tested on the stays that count for it; the source's `probes`, where given,
+    were fitted when the states were read. With `vocabulary` there is boosting on values. `progress` is called
+    with steps done and steps in all. The order of rows in any table changes nothing; the same seed gives the
+    same frames, on any number of cores: sums run on one thread, since their order would change the last
+    digits.
 
     Raises UserError where the source is not among the sites, or a name or a stay stands twice.
     """
@@ -81,67 +94,56 @@ def evaluate(
         notes += left_out
     tests = {name: stays.split("test") for name, stays in aligned.items()}
     notes += _empty_splits(aligned, tests)
+    drawn = _drawn(aligned, source, repeats=repeats, seed=seed)
     with threadpool_limits(limits=1, user_api="blas"):
-        predictions, used, fit_notes = _fit_and_predict(
-            aligned, tests, probes or {}, vocabulary_size=vocabulary_size, tick=tick
+        arms = Arms(
+            aligned,
+            probes or {},
+            drawn,
+            vocabulary_size=vocabulary_size,
+            codes=Codes.of(vocabulary) if vocabulary else None,
+            seed=seed,
         )
-        metrics, score_notes = score(
-            predictions, _patients(tests), seed=seed, n_bootstrap=n_bootstrap, tick=tick
-        )
+        arms.fit(tick)
+        parts = [arms.predictions] + ([] if finetuned is None else [finetuned])
+        predictions = pl.concat(parts)
+        patients = _patients(tests)
+        scores = score(predictions, patients, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
         associations, by_decile, association_notes = _associations(tests, tick=tick)
         outliers, outlier_notes = describe_outliers(tests, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
+        groups = pl.concat(
+            groups_of(test.frame).with_columns(pl.lit(name).alias("test_site"))
+            for name, test in tests.items()
+        )
+        metrics = pl.concat([scores.metrics, by_subgroup(predictions, patients, groups)])
+        comparisons = compare(predictions, patients)
     if progress:
         progress(total, total)
-    notes += fit_notes + score_notes + association_notes + outlier_notes
-    return Evaluation(metrics, predictions, associations, outliers, by_decile, used, notes)
+    return Evaluation(
+        metrics,
+        predictions,
+        scores.calibration_curves,
+        scores.decision_curves,
+        comparisons,
+        drawn,
+        associations,
+        outliers,
+        by_decile,
+        arms.probes,
+        notes + arms.notes + scores.notes + association_notes + outlier_notes,
+    )
 
 
-def _fit_and_predict(
-    aligned: dict[str, Stays],
-    tests: dict[str, Stays],
-    given: Mapping[str, Probe],
-    *,
-    vocabulary_size: int,
-    tick: Callable[[], None],
-) -> tuple[pl.DataFrame, dict[str, Probe], list[str]]:
-    """Predictions of every arm, the source's probes and notes; the first site is the source."""
-    source = next(iter(aligned))
-    notes: list[str] = []
-    parts = [pl.DataFrame(schema=RESULT_FILES["predictions"])]
-    probes: dict[str, Probe] = {}
-    source_models: dict[str, dict[str, Model]] = {}
+def _drawn(aligned: dict[str, Stays], source: str, *, repeats: int, seed: int) -> pl.DataFrame:
+    """Rows of subsamples.parquet: the draws of every target's training split."""
+    schema = RESULT_FILES["subsamples"]
+    parts = [pl.DataFrame(schema=schema)]
     for name, stays in aligned.items():
-        training = stays.split("train")
-        for outcome in OUTCOMES.values():
-            models: dict[str, Model] = {}
-            if len(training):
-                probe = given.get(outcome.name) if name == source else None
-                models, fit_notes = fit_models(
-                    training, outcome, vocabulary_size=vocabulary_size, probe=probe
-                )
-                notes += fit_notes
-            if name == source:
-                source_models[outcome.name] = models
-                if models:
-                    probes[outcome.name] = models["probe"].probe
-                arms = [("in_distribution", "none", 0.0, models)]
-            else:
-                arms = [
-                    ("zero_shot", "none", 0.0, source_models[outcome.name]),
-                    ("adapted", "refit", 1.0, models),
-                ]
-            test = tests[name].counting(outcome)
-            if len(tests[name]) and not len(test):
-                notes.append(
-                    f"{outcome.label} at {name}: none of the {len(tests[name])} test stays counts for this "
-                    "outcome, so there is nothing to test on."
-                )
-            for arm, method, fraction, fitted in arms:
-                parts += _predict(
-                    test, outcome, fitted, arm=arm, source=source, method=method, fraction=fraction
-                )
-            tick()
-    return pl.concat(parts), probes, notes
+        training = stays.frame.filter(pl.col("split") == "train")
+        if name != source and training.height:
+            table = entries(training, site=name, repeats=repeats, seed=seed)
+            parts.append(table.select(pl.lit(name).alias("site"), "repeat", "patient_id", "enters"))
+    return pl.concat(parts)
 
 
 def _associations(
@@ -160,40 +162,6 @@ def _associations(
             notes += found if len(test) else []
             tick()
     return pl.concat(tables), pl.concat(groups), notes
-
-
-def _predict(
-    test: Stays,
-    outcome: Outcome,
-    models: dict[str, Model],
-    *,
-    arm: str,
-    source: str,
-    method: str,
-    fraction: float,
-) -> Iterator[pl.DataFrame]:
-    """Rows of `predictions.parquet` for one arm, in order of hospitalization_id."""
-    labels = test.labels(outcome)
-    schema = RESULT_FILES["predictions"]
-    for name, model in models.items():
-        if not len(test):
-            continue
-        constant = {
-            "model": name,
-            "arm": arm,
-            "train_site": source,
-            "test_site": test.site,
-            "adapt_method": method,
-            "adapt_fraction": fraction,
-            "repeat": 0,
-            "outcome": outcome.name,
-        }
-        yield test.frame.select(
-            ID,
-            *(pl.lit(value, dtype=schema[column]).alias(column) for column, value in constant.items()),
-            pl.lit(pl.Series(labels)).alias("label"),
-            pl.lit(pl.Series(model.probability(test))).alias("probability"),
-        )
 
 
 def _patients(tests: dict[str, Stays]) -> pl.DataFrame:

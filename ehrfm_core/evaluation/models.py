@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from ehrfm_core.evaluation.adaptation import Recalibrated
 from ehrfm_core.evaluation.baselines import Encoder, encoders
+from ehrfm_core.evaluation.boosting import Boosting, fit_boosting
 from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_probe
 from ehrfm_core.evaluation.sites import Stays
+from ehrfm_core.evaluation.value_features import Codes, value_features
 from ehrfm_core.outcomes import Outcome
+
+SHUFFLED = "baseline_shuffled"  # the probe, fitted on labels that were exchanged between stays at random
 
 MODEL_LABELS = {
     "probe": "the foundation model",
     "baseline_token_counts": "a count of each token",
+    "baseline_boosting": "gradient boosting on the values of each code",
     "baseline_n_tokens": "the number of tokens alone",
     "baseline_age_sex": "age and sex alone",
+    SHUFFLED: "a probe of shuffled labels",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A fitted model: how it turns stays into features, and the regression on these."""
+    """A fitted model: how it turns stays into features, and what reads these."""
 
     name: str
     encode: Encoder
-    probe: Probe
+    probe: Probe | Boosting | Recalibrated
 
     def probability(self, stays: Stays) -> np.ndarray:
         """Probability of the event, one a stay."""
@@ -33,11 +42,18 @@ class Model:
 
 
 def fit_models(
-    training: Stays, outcome: Outcome, *, vocabulary_size: int, probe: Probe | None = None
+    training: Stays,
+    outcome: Outcome,
+    *,
+    vocabulary_size: int,
+    codes: Codes | None = None,
+    probe: Probe | None = None,
+    seed: int = 0,
 ) -> tuple[dict[str, Model], list[str]]:
     """Fit the probe and every baseline on the same stays, those of `training` that count.
 
-    A `probe` that is given was fitted on these stays before, when their states were read.
+    A `probe` that is given was fitted on these stays before, when their states were read. Without `codes`
+    there is no boosting.
     Empty, with one note, where fewer than two of these stays have the event, or fewer than two do not.
     """
     counting = training.counting(outcome)
@@ -57,6 +73,13 @@ def fit_models(
                 f"For {outcome.label} at {training.site}, the fit of {MODEL_LABELS[name]} stopped before it "
                 "settled; read its figures with care."
             )
+    if codes is not None:
+        values = partial(value_features, codes=codes)
+        boosted = fit_boosting(values(counting), labels, seed=seed)
+        models["baseline_boosting"] = Model("baseline_boosting", values, boosted)
+    rng = np.random.default_rng([seed, zlib.crc32(f"{training.site}\n{outcome.name}".encode())])
+    exchanged, _ = fit_probe(counting.states, rng.permutation(labels))
+    models[SHUFFLED] = Model(SHUFFLED, models["probe"].encode, exchanged)
     return models, notes
 
 

@@ -70,22 +70,25 @@ class Probe:
         return cls(**arrays)
 
 
-def fit_probe(features: np.ndarray, labels: np.ndarray) -> tuple[Probe, bool]:
+def fit_probe(
+    features: np.ndarray, labels: np.ndarray, *, penalty: float = 1.0, weights: np.ndarray | None = None
+) -> tuple[Probe, bool]:
     """Fit on `features` (n × features) and boolean `labels` (n); the second value tells whether it converged.
 
     StandardScaler and LogisticRegression with C = 1, as in the paper (arXiv 2504.10422, section
-    "Representation-based prediction"). Deterministic for a given order of rows. Raises ValueError where a
-    feature is not finite or the labels are of one class.
+    "Representation-based prediction"); `penalty` is another C, `weights` (n) those of the stays.
+    Deterministic for a given order of rows. Raises ValueError where a feature is not finite or the labels are
+    of one class.
     """
     features = np.array(features, dtype=np.float64)
     labels = np.asarray(labels, dtype=bool)
     if labels.all() or not labels.any():
         raise ValueError("a probe needs stays with and without the event")
-    scaler = StandardScaler(copy=False).fit(features)
-    model = LogisticRegression(C=1.0, max_iter=MAX_ITERATIONS)
+    scaler = StandardScaler(copy=False).fit(features, sample_weight=weights)
+    model = LogisticRegression(C=penalty, max_iter=MAX_ITERATIONS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(scaler.transform(features), labels)
+        model.fit(scaler.transform(features), labels, sample_weight=weights)
     converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
     probe = Probe(
         center=np.array(scaler.mean_),

@@ -1,36 +1,46 @@
-"""Metrics with their intervals, from predictions alone."""
+"""Metrics and curves with their intervals, from predictions alone."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from ehrfm_core.evaluation.delong import area_intervals
 from ehrfm_core.evaluation.intervals import (
     FEWEST_PATIENTS,
     Interval,
-    Statistic,
     auc_interval_from,
     percentile_interval,
     replicates,
 )
-from ehrfm_core.evaluation.metrics import Ranking, brier
 from ehrfm_core.evaluation.models import MODEL_LABELS
+from ehrfm_core.evaluation.run_measures import METRICS, THRESHOLDS, RunMeasures
 from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.layout import RESULT_FILES
 
-METRICS = ("roc_auc", "average_precision", "brier")
 FEWEST_EVENTS = 10
 RUN = ["model", "arm", "train_site", "test_site", "adapt_method", "adapt_fraction", "repeat", "outcome"]
+TABLES = ("metrics", "calibration_curves", "decision_curves")
 ARM_LABELS = {
     "in_distribution": "",
     "zero_shot": " without local training",
     "adapted": " after local training",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Rows of metrics.parquet and of the two tables of curves, and notes on what they can not tell."""
+
+    metrics: pl.DataFrame
+    calibration_curves: pl.DataFrame
+    decision_curves: pl.DataFrame
+    notes: list[str]
 
 
 def score(
@@ -40,74 +50,105 @@ def score(
     seed: int,
     n_bootstrap: int = 1000,
     tick: Callable[[], None] | None = None,
-) -> tuple[pl.DataFrame, list[str]]:
-    """Rows of `metrics.parquet` for rows of `predictions.parquet`, and notes on what they can not tell.
+) -> Scores:
+    """Measure every run of `predictions` (rows of predictions.parquet).
 
-    `patients` maps test_site and hospitalization_id to patient_id. All models of a site and outcome are
+    `patients` maps test_site and hospitalization_id to patient_id. All runs of a site and outcome are
     resampled together, with random numbers drawn for that site and outcome alone: their replicates are
-    paired, and neither the order of rows nor the presence of another site changes a figure. `tick` is
-    called after each site and outcome. Raises ValueError where the models of a site and outcome were
-    tested on different stays.
+    paired, and neither the order of rows nor the presence of another site changes a figure. Of runs on a draw
+    of the local stays, of which there are many, the AUC alone is measured, with DeLong's interval. `tick` is
+    called after each site and outcome. Raises ValueError where the runs of a site and outcome were tested on
+    different stays.
     """
-    rows: list[dict[str, object]] = []
+    rows: dict[str, list[dict[str, object]]] = {name: [] for name in TABLES}
     notes: list[str] = []
     joined = predictions.join(patients, on=["test_site", ID], how="left", maintain_order="left")
     for (site, outcome), part in joined.group_by("test_site", "outcome", maintain_order=True):
         rng = np.random.default_rng([seed, zlib.crc32(f"{site}\n{outcome}".encode())])
-        block_rows, block_notes = _score_block(part, rng=rng, n_bootstrap=n_bootstrap)
-        rows += block_rows
-        notes += block_notes
+        notes += _score_block(part, rows, rng=rng, n_bootstrap=n_bootstrap)
         if tick:
             tick()
-    schema = RESULT_FILES["metrics"]
-    return pl.DataFrame(rows, schema=schema, orient="row").select(list(schema)), notes
+    tables = {
+        name: pl.DataFrame(found, schema=RESULT_FILES[name], orient="row") for name, found in rows.items()
+    }
+    return Scores(**tables, notes=notes)
 
 
 def _score_block(
-    part: pl.DataFrame, *, rng: np.random.Generator, n_bootstrap: int
-) -> tuple[list[dict[str, object]], list[str]]:
-    """Every model on the test stays of one site and outcome."""
+    part: pl.DataFrame,
+    rows: dict[str, list[dict[str, object]]],
+    *,
+    rng: np.random.Generator,
+    n_bootstrap: int,
+) -> list[str]:
+    """Every run on the test stays of one site and outcome: its rows are added, its notes returned."""
     runs = [(key, run.sort(ID)) for key, run in part.group_by(RUN, maintain_order=True)]
+    keys = [dict(zip(RUN, key, strict=True)) for key, _ in runs]
     first = runs[0][1]
     if any(not run[ID].equals(first[ID]) or not run["label"].equals(first["label"]) for _, run in runs):
         raise ValueError("the models of one test site and outcome must be tested on the same stays")
     labels, patients = first["label"].to_numpy().astype(bool), first["patient_id"].to_numpy()
-    scores = [run["probability"].to_numpy() for _, run in runs]
-    rankings = [Ranking.of(labels, run_scores) for run_scores in scores]
-    statistics: list[Statistic] = []
-    for ranking, run_scores in zip(rankings, scores, strict=True):
-        statistics += [ranking.both, partial(_brier, labels, run_scores)]
+    drawn_ones = [i for i, key in enumerate(keys) if key["repeat"] or 0 < float(key["adapt_fraction"]) < 1]
+    size = {"n": len(labels), "n_events": int(labels.sum())}
+    if drawn_ones:
+        rows["metrics"] += _areas([keys[i] | size for i in drawn_ones], [runs[i][1] for i in drawn_ones])
+        kept = sorted(set(range(len(runs))) - set(drawn_ones))
+        keys, runs = [keys[i] for i in kept], [runs[i] for i in kept]
+    if not runs:
+        return []
+    measured = [RunMeasures.of(labels, run["probability"].to_numpy()) for _, run in runs]
     ones = np.ones((1, len(labels)))
-    estimates = np.vstack([statistic(ones) for statistic in statistics]).reshape(len(runs), len(METRICS))
-    drawn = replicates(statistics, patients, n_replicates=n_bootstrap, rng=rng)
-    drawn = drawn.reshape(len(runs), len(METRICS), -1)
-
-    rows: list[dict[str, object]] = []
-    methods: dict[str, set[str]] = {metric: set() for metric in METRICS}
-    for i, (key, _) in enumerate(runs):
-        for j, metric in enumerate(METRICS):
-            estimate = None if np.isnan(estimates[i, j]) else float(estimates[i, j])
-            if metric == "roc_auc":
-                interval = auc_interval_from(drawn[i, j], labels, scores[i], patients)
+    drawn = replicates([run.values for run in measured], patients, n_replicates=n_bootstrap, rng=rng)
+    per_run = np.split(drawn, np.cumsum([run.n_rows for run in measured])[:-1])
+    methods: dict[str, set[str]] = {}
+    areas = []
+    for key, run, replicated in zip(keys, measured, per_run, strict=True):
+        found = run.split(run.values(ones)[:, 0])
+        spread = run.split(replicated)
+        areas.append((found[0][0], spread[0][0]))
+        for name, estimate, values in zip(METRICS, found[0], spread[0], strict=True):
+            if name == "roc_auc":
+                interval = auc_interval_from(values, labels, run.scores, patients)
             else:
-                interval = percentile_interval(drawn[i, j])
-            if estimate is None:
+                interval = percentile_interval(values)
+            if np.isnan(estimate):
                 interval = Interval(None, None, "none", 0)
             else:
-                methods[metric].add(interval.method)
-            rows.append(
-                dict(zip(RUN, key, strict=True))
-                | {"subgroup": "all", "metric": metric, "estimate": estimate}
-                | {"ci_low": interval.low, "ci_high": interval.high}
-                | {"n": len(labels), "n_events": int(labels.sum())}
+                methods.setdefault(name, set()).add(interval.method)
+            rows["metrics"].append(
+                key | {"subgroup": "all", "metric": name} | _figures("estimate", estimate, interval) | size
             )
-    keys = [dict(zip(RUN, key, strict=True)) for key, _ in runs]
+        for at, estimate, values in zip(run.at, found[1], spread[1], strict=True):
+            figures = _figures("observed", estimate, percentile_interval(values))
+            rows["calibration_curves"].append(key | {"predicted": float(at)} | figures)
+        for at, estimate, values, all_ in zip(THRESHOLDS, found[2], spread[2], run.everybody(), strict=True):
+            figures = _figures("net_benefit", estimate, percentile_interval(values))
+            rows["decision_curves"].append(key | {"threshold": at} | figures | {"everybody": all_})
     notes = _size_notes(keys[0], labels) + _method_notes(keys[0], methods)
-    return rows, notes + _baseline_notes(keys, estimates[:, 0], drawn[:, 0], labels)
+    estimates, replicated_areas = (np.array(x) for x in zip(*areas, strict=True))
+    return notes + _baseline_notes(keys, estimates, replicated_areas, labels)
 
 
-def _brier(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return brier(labels, probabilities, weights)
+def _areas(keys: list[dict[str, object]], runs: list[pl.DataFrame]) -> list[dict[str, object]]:
+    """Rows of the AUC of many runs on the same stays, with DeLong's intervals."""
+    labels, patients = runs[0]["label"].to_numpy().astype(bool), runs[0]["patient_id"].to_numpy()
+    shared = {"subgroup": "all", "metric": "roc_auc"}
+    if labels.all() or not labels.any():
+        return [key | shared | {"estimate": None, "ci_low": None, "ci_high": None} for key in keys]
+    scores = np.stack([run["probability"].to_numpy() for run in runs])
+    return [
+        key | shared | {"estimate": estimate, "ci_low": low, "ci_high": high}
+        for key, (estimate, low, high) in zip(keys, area_intervals(labels, scores, patients), strict=True)
+    ]
+
+
+def _figures(name: str, estimate: float, interval: Interval) -> dict[str, float | None]:
+    known = not np.isnan(estimate)
+    return {
+        name: float(estimate) if known else None,
+        "ci_low": interval.low if known else None,
+        "ci_high": interval.high if known else None,
+    }
 
 
 def _size_notes(key: dict[str, object], labels: np.ndarray) -> list[str]:
@@ -133,7 +174,7 @@ def _size_notes(key: dict[str, object], labels: np.ndarray) -> list[str]:
 def _method_notes(key: dict[str, object], methods: dict[str, set[str]]) -> list[str]:
     where = f"{_label(key)} at {key['test_site']}"
     notes = []
-    if "newcombe" in methods["roc_auc"]:
+    if "newcombe" in methods.get("roc_auc", ()):
         notes.append(
             f"{where}: too few patients to find the interval of every AUC by resampling them; where they do "
             "not suffice, Newcombe's formula is used."
@@ -141,7 +182,7 @@ def _method_notes(key: dict[str, object], methods: dict[str, set[str]]) -> list[
     without = [
         name
         for metric, name in (("average_precision", "average precision"), ("brier", "the Brier score"))
-        if "none" in methods[metric]
+        if "none" in methods.get(metric, ())
     ]
     if without:
         notes.append(

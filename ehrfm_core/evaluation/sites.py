@@ -62,7 +62,10 @@ class Stays:
         return self.frame[outcome.name].to_numpy().astype(bool)
 
     def _where(self, mask: pl.DataFrame) -> Stays:
-        rows = np.flatnonzero(mask.to_series().to_numpy())
+        return self.take(np.flatnonzero(mask.to_series().to_numpy()))
+
+    def take(self, rows: np.ndarray) -> Stays:
+        """Some of the stays, in the order given."""
         return Stays(self.site, self.frame[rows], self.states[rows], self.tokens.take(rows))
 
 

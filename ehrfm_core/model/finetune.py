@@ -49,7 +49,7 @@ class FinetuneSettings:
     method: str = "all"
     cuts: str = "last"
     epochs: int = 10
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-5
     pack_tokens: int = 8_192
     patience: int = 3
     weight_decay: float = 0.01
@@ -94,8 +94,8 @@ class Labelled:
 class Finetuned:
     """The weights of the best epoch by tuning AUC; epoch 0 is the start, with the probe as its head.
 
-    `curve` has one entry an epoch: the training loss (nats, not a number before the first) and the mean
-    tuning AUC over the outcomes that have one.
+    `curve` has one entry an epoch: the training loss (nats, none before the first) and the mean tuning AUC
+    over the outcomes that have one, where there is one.
     """
 
     model: LlamaForCausalLM
@@ -135,9 +135,9 @@ def finetune(
     net = _Classifier(model, head, bf16=bf16).to(device)
     run = Finetuned(model, head, 0)
     best_area = _tuning_area(run, tuning, device=device, bf16=bf16)
-    curve = [{"epoch": 0.0, "loss": math.nan, "tuning_auc": best_area}]
     if math.isnan(best_area):
-        return Finetuned(_ready(model), head, 0, curve)
+        return Finetuned(_ready(model), head, 0, [{"epoch": 0.0}])
+    curve = [{"epoch": 0.0, "tuning_auc": best_area}]
     best, best_epoch = _kept(net), 0
     trained = add_lora(model.model, rank=settings.rank) if settings.method == "lora" else None
     body = trained if trained is not None else list(model.model.parameters())

@@ -158,7 +158,7 @@ _ARM: Schema = {
     "arm": pl.String(),  # in_distribution, zero_shot, adapted
     "train_site": pl.String(),
     "test_site": pl.String(),
-    "adapt_method": pl.String(),  # none, refit
+    "adapt_method": pl.String(),  # none, or of evaluation/adaptation.py, finetune
     "adapt_fraction": pl.Float64(),
     "repeat": pl.Int32(),
     "outcome": pl.String(),
@@ -171,11 +171,18 @@ MORE_SITE_FILES: dict[str, Schema] = {
     "later": _ID | _COORDINATES | {f"risk_{name}": pl.Float32() for name in OUTCOMES},
 }
 
+_COMPARED: Schema = {
+    "model": pl.String(),
+    "arm": pl.String(),
+    "adapt_method": pl.String(),
+    "adapt_fraction": pl.Float64(),
+}
+
 RESULT_FILES: dict[str, Schema] = {
     "metrics": _ARM
     | {
         "subgroup": pl.String(),
-        "metric": pl.String(),  # roc_auc, average_precision, brier
+        "metric": pl.String(),  # of evaluation/run_measures.METRICS
         "estimate": pl.Float64(),
         "ci_low": pl.Float64(),
         "ci_high": pl.Float64(),
@@ -183,6 +190,43 @@ RESULT_FILES: dict[str, Schema] = {
         "n_events": pl.Int64(),
     },
     "predictions": _ID | _ARM | {"label": pl.Boolean(), "probability": pl.Float64()},
+    # of the first repeat of every arm: how often the event happens where so much is predicted
+    "calibration_curves": _ARM
+    | {
+        "predicted": pl.Float64(),  # quantiles of the predictions
+        "observed": pl.Float64(),  # the smooth curve there
+        "ci_low": pl.Float64(),  # pointwise, resampling patients
+        "ci_high": pl.Float64(),
+    },
+    "decision_curves": _ARM
+    | {
+        "threshold": pl.Float64(),
+        "net_benefit": pl.Float64(),  # of acting where so much or more is predicted; of nobody it is 0
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
+        "everybody": pl.Float64(),  # of acting on all
+    },
+    # one row a (target, repeat, patient): from which share of the training split on a patient is drawn
+    "subsamples": {
+        "site": pl.String(),
+        "repeat": pl.Int32(),
+        "patient_id": pl.String(),
+        "enters": pl.Float64(),
+    },
+    # pairs of runs on the same stays
+    "comparisons": {
+        "test_site": pl.String(),
+        "outcome": pl.String(),
+        **{f"first_{name}": dtype for name, dtype in _COMPARED.items()},
+        **{f"second_{name}": dtype for name, dtype in _COMPARED.items()},
+        "difference": pl.Float64(),  # AUC of the first − AUC of the second
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
+        "p_value": pl.Float64(),  # DeLong's, stays of a patient taken together
+        "p_holm": pl.Float64(),  # the same pair over all outcomes of the site
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
+    },
     "associations": {
         "site": pl.String(),
         "outcome": pl.String(),

@@ -33,7 +33,7 @@ def test_slope_intercept_and_ratio_are_those_of_the_library() -> None:
     assert found["observed_expected"] == pytest.approx(labels.sum() / p.sum())
     design = spline(logit(p), np.quantile(logit(p), [0.05, 0.35, 0.65, 0.95]))
     smooth = sm.Logit(labels.astype(float), design).fit(disp=0).predict(design)
-    assert found["ici"] == pytest.approx(np.abs(smooth - p).mean(), abs=1e-6)
+    assert found["ici"] == pytest.approx(np.abs(smooth - p).mean(), abs=1e-3)  # ridge
 
 
 def test_what_was_put_in_is_found() -> None:

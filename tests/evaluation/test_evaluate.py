@@ -10,16 +10,32 @@ from polars.testing import assert_frame_equal
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from ehrfm_core.errors import UserError
+from ehrfm_core.evaluation.adaptation import FRACTIONS, METHODS
+from ehrfm_core.evaluation.comparisons import compare
 from ehrfm_core.evaluation.evaluate import Evaluation, SiteData, evaluate
 from ehrfm_core.evaluation.features import FEATURES, JOINT
+from ehrfm_core.evaluation.run_measures import METRICS, SENSITIVITY, THRESHOLDS
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import ID
+from ehrfm_core.evaluation.subgroups import groups_of
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.layout import RESULT_FILES
 
 from .data import VOCABULARY, make_site, shuffled, with_stays
 
-FRAMES = ("metrics", "predictions", "associations", "deciles", "outliers")
+FRAMES = (
+    "metrics",
+    "predictions",
+    "calibration_curves",
+    "decision_curves",
+    "comparisons",
+    "subsamples",
+    "associations",
+    "deciles",
+    "outliers",
+)
+REPEATS = 2
+MODELS = 5  # the probe, three baselines and shuffled labels; boosting where there is a vocabulary
 RUN = [column for column in RESULT_FILES["predictions"] if column not in (ID, "label", "probability")]
 
 
@@ -30,7 +46,7 @@ def run(*sites: SiteData, n_bootstrap: int = 100, **options: object) -> Evaluati
         vocabulary_size=VOCABULARY,
         seed=0,
         n_bootstrap=n_bootstrap,
-        **options,  # type: ignore[arg-type]
+        **({"repeats": REPEATS} | options),  # type: ignore[arg-type]
     )
 
 
@@ -60,18 +76,28 @@ def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     arms = set(
         result.metrics.select("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").rows()
     )
-    assert arms == {
-        ("in_distribution", "a", "a", "none", 0.0),
-        ("zero_shot", "a", "b", "none", 0.0),
-        ("adapted", "a", "b", "refit", 1.0),
-    }
-    assert result.metrics.height == 3 * 4 * 4 * 3  # arms, outcomes, models, metrics
+    adapted = {("adapted", "a", "b", method, share) for method in METHODS for share in FRACTIONS}
+    fixed = {("in_distribution", "a", "a", "none", 0.0), ("zero_shot", "a", "b", "none", 0.0)}
+    assert arms >= fixed | {arm for arm in adapted if arm[4] >= 0.025}
+    assert arms <= fixed | adapted  # of half a percent of the patients there may be nobody
+    whole = result.metrics.filter(pl.col("adapt_fraction").is_in([0.0, 1.0]), pl.col("subgroup") == "all")
+    n_runs = 2 * MODELS + (MODELS - 1) + len(METHODS)  # the three arms
+    assert whole.height == n_runs * len(OUTCOMES) * len(METRICS)
+    draws = result.metrics.filter(pl.col("adapt_fraction").is_between(0.001, 0.999))
+    assert set(draws["metric"]) == {"roc_auc"}
+    assert set(draws["repeat"]) == set(range(REPEATS))
     assert result.metrics.select([*RUN, "metric", "subgroup"]).is_unique().all()
     assert result.associations.height == 2 * 4 * (2 * len(FEATURES) + 2 * len(JOINT))
     assert result.deciles.select("site", "outcome", "feature").n_unique() == 2 * 4 * len(FEATURES)
     assert set(result.probes) == set(OUTCOMES)
-    assert result.metrics["estimate"].null_count() == result.metrics["ci_low"].null_count() == 0
-    assert (result.metrics["ci_low"] < result.metrics["ci_high"]).all()
+    assert result.metrics["estimate"].null_count() == 0
+    spread = result.metrics.filter(pl.col("metric") != SENSITIVITY)  # which may be 0 in every resample
+    assert spread["ci_low"].null_count() == 0
+    assert (spread["ci_low"] < spread["ci_high"]).all()
+    assert result.decision_curves.height == n_runs * len(OUTCOMES) * len(THRESHOLDS)
+    assert set(result.subsamples["site"]) == {"b"}
+    pairs = result.comparisons.filter(test_site="b", outcome="death")
+    assert pairs.height == 4 + 4 + 4 + 4 + len(METHODS)  # probe beside baselines; adapted beside unchanged
 
 
 def test_predictions_are_every_test_stay_that_counts() -> None:
@@ -96,7 +122,11 @@ def test_stays_with_the_event_in_the_window_count_nowhere() -> None:
     assert other.probes["icu"].to_json() == both().probes["icu"].to_json()
     assert other.probes["death"].to_json() != both().probes["death"].to_json()
     for name in FRAMES:
+        if name == "subsamples":
+            continue
         left, right = (getattr(result, name).filter(outcome="icu") for result in (other, both()))
+        if name == "comparisons":  # corrected over all outcomes
+            left, right = left.drop("p_holm"), right.drop("p_holm")
         assert_frame_equal(left, right, check_exact=True)
     assert both().predictions.filter(outcome="icu", test_site="a").join(early.to_frame(), on=ID).is_empty()
 
@@ -147,8 +177,12 @@ def test_the_order_of_rows_changes_nothing(seed: int) -> None:
 
 def test_same_seed_same_frames_and_another_seed_other_intervals() -> None:
     assert same(run(*sites()), both())
-    other = evaluate(list(sites()), source="a", vocabulary_size=VOCABULARY, seed=1, n_bootstrap=100)
-    assert_frame_equal(other.predictions, both().predictions, check_exact=True)
+    other = evaluate(
+        list(sites()), source="a", vocabulary_size=VOCABULARY, seed=1, n_bootstrap=100, repeats=REPEATS
+    )
+    fixed = (pl.col("adapt_fraction").is_in([0.0, 1.0])) & (pl.col("model") != "baseline_shuffled")
+    left, right = (result.predictions.filter(fixed) for result in (other, both()))
+    assert_frame_equal(left, right, check_exact=True)
     assert not other.metrics["ci_low"].equals(both().metrics["ci_low"])
 
 
@@ -158,18 +192,29 @@ def test_every_metric_can_be_recomputed_from_predictions_alone() -> None:
         "roc_auc": roc_auc_score,
         "average_precision": average_precision_score,
         "brier": brier_score_loss,
+        "observed_expected": lambda labels, p: labels.sum() / p.sum(),
     }
+    groups = {site.name: groups_of(site.stays) for site in sites()}
     parts = dict(iter(result.predictions.group_by(RUN)))
+    seen = set()
     for row in result.metrics.iter_rows(named=True):
         part = parts[tuple(row[column] for column in RUN)]
-        value = functions[row["metric"]](part["label"].to_numpy(), part["probability"].to_numpy())
-        assert row["estimate"] == pytest.approx(value, abs=1e-12)
+        if row["subgroup"] != "all":
+            own = groups[row["test_site"]].filter(subgroup=row["subgroup"])
+            part = part.join(own, on=ID, how="semi")
         assert (row["n"], row["n_events"]) == (part.height, part["label"].sum())
+        if row["metric"] in functions:
+            value = functions[row["metric"]](part["label"].to_numpy(), part["probability"].to_numpy())
+            assert row["estimate"] == pytest.approx(value, abs=1e-9)
+            seen.add((row["metric"], row["subgroup"] == "all"))
+    assert len(seen) == len(functions) + 2
     patients = pl.concat(
         site.stays.select(pl.lit(site.name).alias("test_site"), ID, "patient_id") for site in sites()
     )
-    metrics, _ = score(result.predictions, patients, seed=0, n_bootstrap=100)
-    assert_frame_equal(metrics, result.metrics, check_exact=True)
+    again = score(result.predictions, patients, seed=0, n_bootstrap=100)
+    assert_frame_equal(again.metrics, result.metrics.filter(subgroup="all"), check_exact=True)
+    assert_frame_equal(again.decision_curves, result.decision_curves, check_exact=True)
+    assert_frame_equal(compare(result.predictions, patients), result.comparisons, check_exact=True)
 
 
 def test_one_class_in_training_leaves_the_other_outcomes() -> None:
@@ -200,7 +245,7 @@ def test_one_class_in_the_test_split() -> None:
     result = run(source, with_stays(target, nobody))
     rows = result.metrics.filter(outcome="death", test_site="b")
     assert result.predictions.filter(outcome="death", test_site="b").height > 0
-    ranked = rows.filter(pl.col("metric") != "brier")
+    ranked = rows.filter(~pl.col("metric").is_in(["brier", "observed_expected"]))
     assert ranked.select("estimate", "ci_low", "ci_high").null_count().row(0) == (ranked.height,) * 3
     assert rows.filter(metric="brier")["estimate"].null_count() == 0
     assert any("none of the" in note and "In-hospital death at b" in note for note in result.notes)

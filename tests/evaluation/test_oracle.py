@@ -53,7 +53,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
 
 def test_intervals_of_the_models_are_those_of_the_study() -> None:
     world = make_world()
-    metrics, _ = score(world.predictions, world.patients, seed=3, n_bootstrap=200)
+    metrics = score(world.predictions, world.patients, seed=3, n_bootstrap=200).metrics
     ours = pick(estimates(world.tested(seed=3)), "roc_auc").filter(pl.col("model") != ORACLE)
     keys = ["model", "arm", "train_site", "adapt_method", "adapt_fraction", "repeat", "outcome", "test_site"]
     both = ours.join(metrics.filter(metric="roc_auc"), on=keys, suffix="_study")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from ehrfm_core.evaluation.adaptation import (
+    FRACTIONS,
+    Recalibrated,
+    adapted,
+    coarse,
+    draws,
+    entries,
+    recalibrate,
+    refit,
+)
+from ehrfm_core.evaluation.probes import Probe, fit_probe
+from ehrfm_core.evaluation.sites import Stays, align
+from ehrfm_core.outcomes import OUTCOMES
+
+from .data import make_site
+
+DEATH = OUTCOMES["death"]
+
+
+def counting(name: str, n: int, seed: int, split: str) -> Stays:
+    return align(make_site(name, n, seed=seed))[0].split(split).counting(DEATH)
+
+
+def probe_of(stays: Stays) -> Probe:
+    return fit_probe(stays.states, stays.labels(DEATH))[0]
+
+
+HOME, LOCAL, TUNING = (
+    counting("a", 500, 1, "train"),
+    counting("b", 600, 2, "train"),
+    counting("b", 900, 2, "tuning"),
+)
+SOURCE = probe_of(HOME)
+
+
+def area(model: Probe | Recalibrated, stays: Stays) -> float:
+    return float(roc_auc_score(stays.labels(DEATH), model.probability(stays.states)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 80), st.integers(1, 4), st.integers(0, 99))
+def test_draws_are_nested_by_patient_and_the_order_of_rows_is_nothing(
+    n: int, repeats: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    training = pl.DataFrame({"patient_id": [f"p{i}" for i in rng.integers(0, max(1, n // 2), n)]})
+    drawn = entries(training, site="b", repeats=repeats, seed=seed)
+    assert drawn.equals(
+        entries(training.sample(fraction=1, shuffle=True), site="b", repeats=repeats, seed=seed)
+    )
+    found = list(draws(training, drawn))
+    whole = [draw for draw in found if draw.fraction == 1]
+    assert [len(draw.rows) for draw in whole] in ([n], [])  # or a smaller share holds them all
+    patients = training["patient_id"].n_unique()
+    for repeat in range(repeats):
+        before: set[int] = set()
+        for draw in (draw for draw in found if draw.repeat == repeat):
+            rows = set(draw.rows.tolist())
+            assert before < rows
+            inside = training[sorted(rows)]["patient_id"]
+            assert training.filter(pl.col("patient_id").is_in(inside.implode())).height == len(rows)
+            assert inside.n_unique() <= draw.fraction * patients + 1e-6
+            before = rows
+    assert {draw.fraction for draw in found} <= set(FRACTIONS)
+
+
+def test_repeats_are_other_draws_and_sites_have_their_own() -> None:
+    training = pl.DataFrame({"patient_id": [f"p{i}" for i in range(40)]})
+    table = entries(training, site="b", repeats=2, seed=0)
+    first, second = (table.filter(repeat=r)["patient_id"].to_list() for r in range(2))
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert entries(training, site="c", repeats=1, seed=0)["patient_id"].to_list() != first
+
+
+def test_more_data_does_not_hurt_on_the_tuning_split() -> None:
+    """Whatever is drawn, what comes out is on tuning as good as the source's probe, or better."""
+    for n in (1, 3, 10, 60, len(LOCAL)):
+        chosen = refit(SOURCE, HOME, LOCAL.take(np.arange(n)), TUNING, DEATH)
+        assert area(chosen, TUNING) >= area(SOURCE, TUNING)
+
+
+def test_where_local_stays_say_otherwise_the_probe_follows() -> None:
+    turned = Probe(SOURCE.center, SOURCE.scale, -SOURCE.coefficient, SOURCE.intercept)
+    away = Stays(HOME.site, HOME.frame, -HOME.states, HOME.tokens)
+    assert area(turned, TUNING) < 0.4
+    assert area(refit(turned, away, LOCAL, TUNING, DEATH), TUNING) > 0.6
+
+
+def test_without_a_tuning_auc_the_source_s_probe_stays() -> None:
+    assert refit(SOURCE, HOME, LOCAL, TUNING.take(np.array([], dtype=int)), DEATH) is SOURCE
+
+
+def test_recalibration_moves_the_level_and_leaves_the_ranking() -> None:
+    low = Probe(SOURCE.center, SOURCE.scale, SOURCE.coefficient * 3, SOURCE.intercept - 4)
+    labels = LOCAL.labels(DEATH)
+    before = low.probability(LOCAL.states)
+    for slope in (False, True):
+        moved = recalibrate(low, LOCAL.states, labels, slope=slope)
+        after = moved.probability(LOCAL.states)
+        assert after.sum() == pytest.approx(labels.sum(), rel=1e-4)
+        assert roc_auc_score(labels, after) == pytest.approx(roc_auc_score(labels, before), abs=1e-6)
+    assert moved.slope < 0.7
+    assert not np.isclose(before.sum(), labels.sum(), rtol=0.2)
+
+
+def test_too_little_to_fit_leaves_the_source_s_probe_as_it_was() -> None:
+    one = LOCAL.take(np.flatnonzero(LOCAL.labels(DEATH))[:1])
+    found = adapted(SOURCE, HOME, one, TUNING, DEATH)
+    assert "local" not in found
+    for method in ("recalibrate", "recalibrate_slope"):
+        assert found[method].probability(LOCAL.states) == pytest.approx(SOURCE.probability(LOCAL.states))
+
+
+def test_coarse_probabilities_stay_close() -> None:
+    p = np.random.default_rng(0).random(1000)
+    assert np.abs(np.log(coarse(p) / (1 - coarse(p))) - np.log(p / (1 - p))).max() < 1 / 500
+    assert np.isfinite(coarse(np.array([0.0, 1.0]))).all()

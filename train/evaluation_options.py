@@ -1,0 +1,59 @@
+"""Options of the command line that say how models are fine-tuned and how often local stays are drawn."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from train.numbers import positive_number
+
+if TYPE_CHECKING:
+    from ehrfm_core.model.finetune import FinetuneSettings
+    from ehrfm_core.study.manifest import Stage
+
+NONE = "none"
+
+
+def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:
+    """Add them; everything left out is as the study was made."""
+    group = command.add_argument_group("evaluation", "What is left out is as the study was made before.")
+    group.add_argument(
+        "--finetune",
+        choices=["all", "lora", NONE],
+        help="fine-tune all weights, a low-rank part of them, or no model (all)",
+    )
+    group.add_argument(
+        "--cuts",
+        choices=["last", "random"],
+        help="where the loss of fine-tuning stands: at the window's last token, or at random ones, for risks "
+        "that are read within the window (last)",
+    )
+    group.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
+    group.add_argument("--finetune-rate", type=float, metavar="X", help="highest learning rate (3e-5)")
+    group.add_argument(
+        "--repeats",
+        type=positive_number,
+        metavar="N",
+        help="how often each share of a target's training split is drawn (5)",
+    )
+
+
+def finetune_settings(
+    done: Stage | None, options: argparse.Namespace, *, seed: int
+) -> FinetuneSettings | None:
+    """As given, else as the study was made, else the defaults; None where no model is to be fine-tuned."""
+    from ehrfm_core.model.finetune import FinetuneSettings
+
+    before: dict[str, Any] | None = done.settings.get("finetuning", {}) if done else {}
+    if options.finetune == NONE or (before is None and options.finetune is None):
+        return None
+    given = {
+        "method": options.finetune,
+        "cuts": options.cuts,
+        "epochs": options.finetune_epochs,
+        "learning_rate": options.finetune_rate,
+        "seed": seed,
+    }
+    settings = FinetuneSettings(**(before or {}))
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,207 @@
+"""Part of stage 4: the fine-tuned model at the source, unchanged at each target, and tuned further there.
+
+Every run that is finished is kept until the stage is done, so that an interrupted one is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+from transformers import LlamaForCausalLM
+
+from ehrfm_core.clif.tables import ID
+from ehrfm_core.dynamics.readouts import LinearReadouts
+from ehrfm_core.errors import UserError
+from ehrfm_core.evaluation.adaptation import coarse, draws, entries
+from ehrfm_core.evaluation.arms import rows_of
+from ehrfm_core.evaluation.probes import Probe, readouts
+from ehrfm_core.model.checkpoint import load
+from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
+from ehrfm_core.model.finetuned_file import keep, restore
+from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.study.files import fingerprint, write_table
+from ehrfm_core.study.layout import MODEL, RESULT_FILES
+from ehrfm_core.study.reader import Study
+from ehrfm_core.study.windows import Windows, read_windows
+from ehrfm_core.tokens.tokenizer import Tokenizer
+from train.progress import progress_bar
+
+SCHEMA = RESULT_FILES["predictions"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What fine-tuning gives: rows of predictions.parquet, notes, and a summary by run."""
+
+    predictions: pl.DataFrame
+    notes: list[str]
+    summary: dict[str, object]
+
+
+def finetuned_predictions(
+    study: Study,
+    probes: Mapping[str, Probe],
+    settings: FinetuneSettings,
+    *,
+    repeats: int,
+    seed: int,
+    device: str,
+    bf16: bool,
+    kept: Path,
+    identity: str,
+) -> Tuned:
+    """Fine-tune at the source, then further on every draw of each target; all outcomes of `probes` at once.
+
+    `kept` is the folder of finished runs, `identity` says of what they are.
+    """
+    head = readouts(probes)
+    if head is None:
+        note = f"No outcome could be fitted at {study.source}, so no model was fine-tuned."
+        return Tuned(pl.DataFrame(schema=SCHEMA), [note], {})
+    tokenizer = Tokenizer.from_json(study.tokenizer())
+    start = load(study.folder / MODEL, device=device)
+    windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
+    runs = _Runs(study.source, head.names, settings, device, bf16, kept, identity)
+    home = windows[study.source]
+    tuned = runs.source(start, head, home)
+    parts = [pl.DataFrame(schema=SCHEMA)]
+    summary: dict[str, object] = {"best_epoch": tuned.best_epoch, "curve": tuned.curve}
+    notes = []
+    if tuned.best_epoch == 0:
+        notes.append(
+            "Fine-tuning at the source gave no better AUC on its tuning split than the probe: the fine-tuned "
+            "model is the probe."
+        )
+    for site, window in windows.items():
+        arm = "in_distribution" if site == study.source else "zero_shot"
+        unchanged = runs.predict(tuned, window, arm)
+        parts.append(unchanged)
+        if site != study.source:
+            parts += runs.adapt(tuned, window, unchanged, repeats=repeats, seed=seed)
+    return Tuned(pl.concat(parts), notes, summary)
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    site: str  # the source
+    names: tuple[str, ...]  # of the outcomes
+    settings: FinetuneSettings
+    device: str
+    bf16: bool
+    kept: Path
+    identity: str
+
+    def source(self, start: LlamaForCausalLM, head: LinearReadouts, window: Windows) -> Finetuned:
+        """Fine-tune on the source's training split, or take the weights of a run that was finished."""
+        path = self.kept / f"{fingerprint([self.identity, asdict(self.settings)])[:16]}.safetensors"
+        if found := restore(path, start):
+            return found
+        train, tuning = (self._labelled(window, split) for split in ("train", "tuning"))
+        try:
+            with progress_bar(f"fine-tune {self.site}", " steps") as bar:
+                tuned = finetune(
+                    start,
+                    head,
+                    train,
+                    tuning,
+                    self.settings,
+                    device=self.device,
+                    bf16=self.bf16,
+                    progress=bar,
+                )
+        except UserError as error:
+            raise UserError(f"{self.site}: {error}") from None
+        keep(path, tuned)
+        return tuned
+
+    def predict(self, tuned: Finetuned, window: Windows, arm: str) -> pl.DataFrame:
+        """Rows of predictions.parquet of one model on the test split of a site."""
+        data = self._labelled(window, "test")
+        logits = tuned.logits(data, device=self.device, bf16=self.bf16)
+        return self._rows(window, data, logits, {"arm": arm, "adapt_method": "none", "adapt_fraction": 0.0})
+
+    def adapt(
+        self, tuned: Finetuned, window: Windows, unchanged: pl.DataFrame, *, repeats: int, seed: int
+    ) -> Iterator[pl.DataFrame]:
+        """Tune the model further on every draw of a target's training split."""
+        train, tuning, test = (self._labelled(window, split) for split in ("train", "tuning", "test"))
+        stays = window.stays.filter(pl.col("split") == "train")
+        if not stays.height:
+            return
+        chosen = list(draws(stays, entries(stays, site=window.site, repeats=repeats, seed=seed)))
+        with progress_bar(f"fine-tune {window.site}", " draws") as bar:
+            for done, draw in enumerate(chosen, 1):
+                key = {"arm": "adapted", "adapt_method": "finetune", "adapt_fraction": draw.fraction}
+                key |= {"repeat": draw.repeat}
+                path = self.kept / f"{fingerprint([self.identity, window.site, key])[:16]}.parquet"
+                frame = _read(path)
+                if frame is None:
+                    local = train.take(draw.rows)
+                    settings = replace(self.settings, seed=self.settings.seed + draw.repeat)
+                    moved = tuned
+                    if len(local.counted):
+                        moved = finetune(
+                            tuned.model,
+                            tuned.head,
+                            local,
+                            tuning,
+                            settings,
+                            device=self.device,
+                            bf16=self.bf16,
+                        )
+                    if moved.best_epoch == 0 or moved is tuned:  # no change: no pass either
+                        frame = unchanged.with_columns(
+                            pl.lit(value, dtype=SCHEMA[name]).alias(name) for name, value in key.items()
+                        )
+                        if draw.fraction < 1:
+                            frame = frame.with_columns(
+                                pl.Series("probability", coarse(frame["probability"].to_numpy()))
+                            )
+                    else:
+                        logits = moved.logits(test, device=self.device, bf16=self.bf16)
+                        frame = self._rows(window, test, logits, key)
+                    write_table(path, frame, SCHEMA)
+                bar(done, len(chosen), "")
+                yield frame
+
+    def _labelled(self, window: Windows, split: str) -> Labelled:
+        rows = np.flatnonzero(window.split(split))
+        stays = window.stays[rows]
+        labels = [
+            stays.select(
+                pl.when(OUTCOMES[name].counts()).then(pl.col(name).cast(pl.Float32)).alias(name)
+            ).to_series()
+            for name in self.names
+        ]
+        known = np.stack([label.fill_null(float("nan")).to_numpy() for label in labels], axis=1)
+        return Labelled(window.tokens.take(rows), known, window.context.take(rows), window.prefix)
+
+    def _rows(
+        self, window: Windows, test: Labelled, logits: np.ndarray, key: dict[str, object]
+    ) -> pl.DataFrame:
+        """Rows of predictions.parquet for logits of the test split (n × K)."""
+        ids = window.stays.filter(pl.col("split") == "test")[ID]
+        parts = [pl.DataFrame(schema=SCHEMA)]
+        for k, name in enumerate(self.names):
+            counts = np.flatnonzero(np.isfinite(test.labels[:, k]))
+            if not len(counts):
+                continue
+            probability = expit(logits[counts, k])
+            if 0 < float(key["adapt_fraction"]) < 1:  # type: ignore[arg-type]
+                probability = coarse(probability)
+            constant: dict[str, object] = {"model": "finetuned", "train_site": self.site}
+            constant |= {"test_site": window.site, "repeat": 0, "outcome": name} | key
+            parts.append(rows_of(ids.gather(counts), test.labels[counts, k] > 0.5, probability, constant))
+        return pl.concat(parts).select(list(SCHEMA))
+
+
+def _read(path: Path) -> pl.DataFrame | None:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
