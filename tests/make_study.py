@@ -22,9 +22,11 @@ from ehrfm_core.dynamics.maps import Maps
 from ehrfm_core.dynamics.projection import fit_projection
 from ehrfm_core.dynamics.token_types import largest_jumps, token_types
 from ehrfm_core.evaluation.associations import ADJUSTMENTS
+from ehrfm_core.evaluation.comparisons import compare
 from ehrfm_core.evaluation.deciles import deciles
 from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.outliers import describe_outliers
+from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.published import SITES as PAPER_SITES
@@ -125,8 +127,17 @@ def make_study(
         written["embed"] += [MAPS, FITTED_MAPS]
     if "evaluate" in stages:
         predictions = _predictions(tables, rng)
+        patients = pl.concat(
+            frames["stays"].select(pl.lit(site).alias("test_site"), "hospitalization_id", "patient_id")
+            for site, frames in tables.items()
+        )
+        scores = score(predictions, patients, seed=seed, n_bootstrap=100)
         results = {
             "predictions": predictions,
+            "calibration_curves": scores.calibration_curves,
+            "decision_curves": scores.decision_curves,
+            "comparisons": compare(predictions, patients),
+            "subsamples": pl.DataFrame(schema=RESULT_FILES["subsamples"]),
             "metrics": _metrics(predictions),
             "associations": _associations(tables, rng),
             "outliers": _outliers(tables, seed),

@@ -153,6 +153,11 @@ def _study(options: argparse.Namespace) -> None:
             repeats=repeats,
             device=device,
         )
+        if getattr(options, "report", False):
+            from ehrfm_core.evaluation.report import report
+            from ehrfm_core.study.reader import open_study
+
+            say(report(open_study(folder)))
     if options.command == "redact":
         quiet_transformers()
         from train.redact import redact_study

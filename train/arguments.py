@@ -161,6 +161,9 @@ def parser() -> argparse.ArgumentParser:
         )
     for command in (study, evaluate):
         add_evaluation_arguments(command)
+    evaluate.add_argument(
+        "--report", action="store_true", help="print the paper's tables for this study, beside the published"
+    )
     for command in (study, pretrain, embed, evaluate, redact):
         command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     for command in (study, embed):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from train.numbers import positive_number
+from train.training_options import above_zero
 
 if TYPE_CHECKING:
     from ehrfm_core.model.finetune import FinetuneSettings
@@ -30,7 +31,7 @@ def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:
         "that are read within the window (last)",
     )
     group.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
-    group.add_argument("--finetune-rate", type=float, metavar="X", help="highest learning rate (3e-5)")
+    group.add_argument("--finetune-rate", type=above_zero, metavar="X", help="highest learning rate (3e-5)")
     group.add_argument(
         "--repeats",
         type=positive_number,

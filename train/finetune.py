@@ -17,7 +17,7 @@ from transformers import LlamaForCausalLM
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.errors import UserError
-from ehrfm_core.evaluation.adaptation import coarse, draws, entries
+from ehrfm_core.evaluation.adaptation import clearly_better, coarse, draws, entries
 from ehrfm_core.evaluation.arms import rows_of
 from ehrfm_core.evaluation.probes import Probe, readouts
 from ehrfm_core.model.checkpoint import load
@@ -141,33 +141,44 @@ class _Runs:
                 path = self.kept / f"{fingerprint([self.identity, window.site, key])[:16]}.parquet"
                 frame = _read(path)
                 if frame is None:
-                    local = train.take(draw.rows)
-                    settings = replace(self.settings, seed=self.settings.seed + draw.repeat)
-                    moved = tuned
-                    if len(local.counted):
-                        moved = finetune(
-                            tuned.model,
-                            tuned.head,
-                            local,
-                            tuning,
-                            settings,
-                            device=self.device,
-                            bf16=self.bf16,
-                        )
-                    if moved.best_epoch == 0 or moved is tuned:  # no change: no pass either
-                        frame = unchanged.with_columns(
-                            pl.lit(value, dtype=SCHEMA[name]).alias(name) for name, value in key.items()
-                        )
-                        if draw.fraction < 1:
-                            frame = frame.with_columns(
-                                pl.Series("probability", coarse(frame["probability"].to_numpy()))
-                            )
-                    else:
+                    moved = self._moved(tuned, train.take(draw.rows), tuning, window, repeat=draw.repeat)
+                    frame = self._same(unchanged, key)
+                    if moved:
                         logits = moved.logits(test, device=self.device, bf16=self.bf16)
                         frame = self._rows(window, test, logits, key)
                     write_table(path, frame, SCHEMA)
                 bar(done, len(chosen), "")
                 yield frame
+
+    def _moved(
+        self, tuned: Finetuned, local: Labelled, tuning: Labelled, window: Windows, *, repeat: int
+    ) -> Finetuned | None:
+        """The model tuned further on local stays; None where it is not clearly better on the tuning split."""
+        if not len(local.counted):
+            return None
+        settings = replace(self.settings, seed=self.settings.seed + repeat)
+        moved = finetune(tuned.model, tuned.head, local, tuning, settings, device=self.device, bf16=self.bf16)
+        if not moved.best_epoch:
+            return None
+        one, other = (run.logits(tuning, device=self.device, bf16=self.bf16) for run in (moved, tuned))
+        patients = window.stays.filter(pl.col("split") == "tuning")["patient_id"].to_numpy()
+        counts = [np.isfinite(column) for column in tuning.labels.T]
+        better = clearly_better(
+            [tuning.labels[own, k] > 0.5 for k, own in enumerate(counts)],
+            [one[own, k] for k, own in enumerate(counts)],
+            [other[own, k] for k, own in enumerate(counts)],
+            [patients[own] for own in counts],
+        )
+        return moved if better else None
+
+    def _same(self, unchanged: pl.DataFrame, key: dict[str, object]) -> pl.DataFrame:
+        """Predictions of the model as it was, under the name of an adapted run: no pass is needed."""
+        frame = unchanged.with_columns(
+            pl.lit(value, dtype=SCHEMA[name]).alias(name) for name, value in key.items()
+        )
+        if float(key["adapt_fraction"]) < 1:  # type: ignore[arg-type]
+            frame = frame.with_columns(pl.Series("probability", coarse(frame["probability"].to_numpy())))
+        return frame
 
     def _labelled(self, window: Windows, split: str) -> Labelled:
         rows = np.flatnonzero(window.split(split))

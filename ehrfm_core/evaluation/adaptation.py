@@ -1,14 +1,15 @@
 """Local data, a little or all of it: which stays are drawn, and how the source's probe is adapted to them.
 
-What is chosen is chosen by the AUC of the target's tuning split, the highest, and leaving the source's probe
-as it is stands first among the choices: local data may fail to help, but what is shipped is not made worse
-for want of a choice. Nothing of the target's test split is looked at.
+What is chosen is chosen by the AUC of the target's tuning split, the highest, and leaving the source's model
+as it is stands first among the choices: another must be better by more than one standard error of the
+difference, for a small tuning split prefers one or another by chance, and local data that may fail to help
+must not harm. Nothing of the target's test split is looked at.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import polars as pl
 from scipy.special import expit, logit
 
 from ehrfm_core.evaluation.calibration import fit
+from ehrfm_core.evaluation.delong import areas
 from ehrfm_core.evaluation.metrics import roc_auc
 from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_probe
 from ehrfm_core.evaluation.sites import Stays
@@ -106,7 +108,7 @@ def recalibrate(probe: Probe, states: np.ndarray, labels: np.ndarray, *, slope: 
 
 
 def refit(source: Probe, home: Stays, local: Stays, tuning: Stays, outcome: Outcome) -> Probe:
-    """The probe with the highest AUC on the target's tuning split.
+    """The probe with the highest AUC on the target's tuning split, where it is clearly higher.
 
     The choices are the source's as it is; one fitted on the local stays alone, for each of `PENALTIES`; one
     fitted on stays of the source (`home`) and the local ones, all alike, or both hospitals with the same
@@ -125,8 +127,36 @@ def refit(source: Probe, home: Stays, local: Stays, tuning: Stays, outcome: Outc
     wanted = tuning.labels(outcome)
     if wanted.all() or not wanted.any():
         return source
-    found = [float(roc_auc(wanted, choice.probability(tuning.states))[0]) for choice in choices]
-    return choices[int(np.argmax(found))]  # the first of equal ones
+    predicted = np.stack([choice.probability(tuning.states) for choice in choices])
+    found = np.concatenate([roc_auc(wanted, row) for row in predicted])
+    best = int(np.argmax(found))  # the first of equal ones
+    patients = tuning.frame["patient_id"].to_numpy()
+    sure = best > 0 and clearly_better([wanted], [predicted[best]], [predicted[0]], [patients])
+    return choices[best] if sure else source
+
+
+def clearly_better(
+    labels: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    others: Sequence[np.ndarray],
+    patients: Sequence[np.ndarray],
+) -> bool:
+    """Whether the mean AUC over outcomes is higher for `scores` than for `others` by a standard error.
+
+    One entry an outcome, each of the stays that count for it; outcomes of one class alone are passed over.
+    The outcomes' errors are taken as independent. False where nothing can be compared.
+    """
+    differences, variances = [], []
+    for label, score, other, who in zip(labels, scores, others, patients, strict=True):
+        label = np.asarray(label, dtype=bool)
+        if label.all() or not label.any() or len(np.unique(who)) < 2:
+            continue
+        found = areas(label, np.stack([score, other]), who)
+        differences.append(found.auc[0] - found.auc[1])
+        variances.append(max(0.0, float(np.array([1, -1]) @ found.covariance @ np.array([1, -1]))))
+    if not differences:
+        return False
+    return float(np.sum(differences)) > float(np.sqrt(np.sum(variances)))
 
 
 def adapted(

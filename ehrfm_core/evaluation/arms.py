@@ -137,9 +137,13 @@ def rows_of(
 ) -> pl.DataFrame:
     """Rows of predictions.parquet of one run."""
     schema = RESULT_FILES["predictions"]
-    return pl.DataFrame({ID: ids}).select(
-        ID,
-        *(pl.lit(value, dtype=schema[column]).alias(column) for column, value in constant.items()),
-        pl.lit(pl.Series(labels, dtype=pl.Boolean)).alias("label"),
-        pl.lit(pl.Series(probability, dtype=pl.Float64)).alias("probability"),
+    return (
+        pl.DataFrame({ID: ids})
+        .select(
+            ID,
+            *(pl.lit(value, dtype=schema[column]).alias(column) for column, value in constant.items()),
+            pl.lit(pl.Series(labels, dtype=pl.Boolean)).alias("label"),
+            pl.lit(pl.Series(probability, dtype=pl.Float64)).alias("probability"),
+        )
+        .select(list(schema))
     )

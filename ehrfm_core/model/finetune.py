@@ -139,7 +139,9 @@ def finetune(
         return Finetuned(_ready(model), head, 0, [{"epoch": 0.0}])
     curve = [{"epoch": 0.0, "tuning_auc": best_area}]
     best, best_epoch = _kept(net), 0
-    trained = add_lora(model.model, rank=settings.rank) if settings.method == "lora" else None
+    trained = (
+        add_lora(model.model, rank=settings.rank, seed=settings.seed) if settings.method == "lora" else None
+    )
     body = trained if trained is not None else list(model.model.parameters())
     groups: list[dict[str, Any]] = [
         {"params": body, "weight_decay": settings.weight_decay},

@@ -14,24 +14,26 @@ SCALE = 2.0  # α / r
 
 
 class _LowRank(nn.Module):
-    def __init__(self, weight: torch.Tensor, rank: int) -> None:
+    def __init__(self, weight: torch.Tensor, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         outputs, inputs = weight.shape
         device = weight.device
-        self.a = nn.Parameter(torch.randn(rank, inputs, device=device) * inputs**-0.5)
+        drawn = torch.randn(rank, inputs, generator=generator) * inputs**-0.5
+        self.a = nn.Parameter(drawn.to(device))
         self.b = nn.Parameter(torch.zeros(outputs, rank, device=device))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         return weight + SCALE * self.b @ self.a
 
 
-def add_lora(body: nn.Module, *, rank: int) -> list[nn.Parameter]:
+def add_lora(body: nn.Module, *, rank: int, seed: int) -> list[nn.Parameter]:
     """Freeze `body` and put a low-rank matrix beside each of its linear layers; what is left to train."""
     for parameter in body.parameters():
         parameter.requires_grad = False
     added: list[nn.Parameter] = []
+    generator = torch.Generator().manual_seed(seed)
     for layer in [module for module in body.modules() if isinstance(module, nn.Linear)]:
-        low_rank = _LowRank(layer.weight, rank)
+        low_rank = _LowRank(layer.weight, rank, generator)
         parametrize.register_parametrization(layer, "weight", low_rank)
         added += [low_rank.a, low_rank.b]
     return added

@@ -11,6 +11,7 @@ from ehrfm_core.evaluation.adaptation import (
     FRACTIONS,
     Recalibrated,
     adapted,
+    clearly_better,
     coarse,
     draws,
     entries,
@@ -87,6 +88,28 @@ def test_more_data_does_not_hurt_on_the_tuning_split() -> None:
     for n in (1, 3, 10, 60, len(LOCAL)):
         chosen = refit(SOURCE, HOME, LOCAL.take(np.arange(n)), TUNING, DEATH)
         assert area(chosen, TUNING) >= area(SOURCE, TUNING)
+
+
+def test_a_choice_must_be_better_by_more_than_chance() -> None:
+    rng = np.random.default_rng(0)
+    labels, patients = rng.random(60) < 0.4, np.arange(60)
+    good, bad = labels + rng.normal(size=60), rng.normal(size=60)
+    assert clearly_better([labels], [good], [bad], [patients])
+    assert not clearly_better([labels], [bad], [good], [patients])
+    assert not clearly_better([labels], [good], [good], [patients])
+    nobody = np.zeros(60, dtype=bool)
+    assert not clearly_better([nobody], [good], [bad], [patients])
+    assert clearly_better([nobody, labels], [good, good], [bad, bad], [patients, patients])
+
+
+def test_of_two_models_as_good_as_each_other_a_change_is_rare() -> None:
+    rng = np.random.default_rng(1)
+    changed = 0
+    for _ in range(300):
+        labels = rng.random(60) < 0.4
+        one, other = (labels + rng.normal(size=60) for _ in range(2))
+        changed += clearly_better([labels], [one], [other], [np.arange(60)])
+    assert changed / 300 < 0.22  # 16 % beyond one standard error, in place of 50 %
 
 
 def test_where_local_stays_say_otherwise_the_probe_follows() -> None:

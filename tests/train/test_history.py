@@ -21,6 +21,7 @@ from train.__main__ import main
 
 MOST = 96
 STEPS = ["--steps", "12", "--bootstrap", "50", "--device", "cpu", "--max-tokens", str(MOST)]
+STEPS += ["--finetune", "none", "--repeats", "1"]
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ class Run:
 
 def run(folder: Path, *sites: str, capsys: pytest.CaptureFixture[str] | None = None) -> Run:
     arguments = ["study", str(folder), "--steps", STEPS, "--bootstrap", BOOTSTRAP, "--device", "cpu"]
+    arguments += ["--finetune", "none", "--repeats", "1"]  # has tests of its own
     for site in sites:
         arguments += ["--site", site]
     assert main(arguments) == 0

@@ -21,7 +21,7 @@ from train.progress import say
 
 FOLDER = Path(__file__).resolve().parents[2] / "data_samples"
 STUDY, TABLES = "studies/demo-two-hospitals", "clif"
-STAYS = {"mimic": 2000, "ucmc": 750}  # what ships below 25 MB
+STAYS = {"mimic": 2000, "ucmc": 690}  # what ships below 25 MB
 EXCERPT = 200
 STEPS = 2000
 

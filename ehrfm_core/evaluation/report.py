@@ -1,0 +1,153 @@
+"""The paper's tables for a study, beside the published numbers: what appears here and what does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.published import published
+from ehrfm_core.study.reader import Study
+
+MODELS = {"probe": "logistic probe", "finetuned": "fine-tuned"}
+NONE = "—"
+
+
+def report(study: Study) -> str:
+    """Three tables as text: associations, ROC-AUC of every arm, and ROC-AUC by share of local data.
+
+    Published figures are those of MIMIC-IV and UCMC; they stand beside the study's source and its targets
+    whatever these are called. Raises UserError where the study has no evaluation.
+    """
+    about = published("roc_auc")
+    parts = [
+        f"{study.name}: source {study.source}, {', '.join(study.sites)}."
+        + (" SYNTHETIC data." if study.manifest.synthetic else ""),
+        f"Published: {about.citation} {about.url}. It gives no intervals.",
+        "",
+        "Associations: one regression of the outcome on all three, test split",
+        _table(*associations(study)),
+        "",
+        "ROC-AUC [95 %], test split",
+        _table(*areas(study)),
+        "",
+        "ROC-AUC by share of the target's training split (median of the draws, lowest–highest)",
+        _table(*shares(study)),
+    ]
+    return "\n".join(parts)
+
+
+def associations(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: coefficients per raw unit with their sign's agreement with the paper's."""
+    rows = study.result("associations").filter(pl.col("adjustment") == "joint")
+    head = [
+        "site",
+        "outcome",
+        "measure",
+        "per SD [95 %]",
+        "per unit",
+        "published",
+        "same sign",
+        "n",
+        "events",
+    ]
+    body = []
+    for row in rows.iter_rows(named=True):
+        per_unit = None if row["coefficient"] is None or not row["sd"] else row["coefficient"] / row["sd"]
+        paper = row["paper_coefficient"]
+        same = NONE
+        if per_unit is not None and paper is not None:
+            clear = row["ci_low"] is not None and row["ci_low"] * row["ci_high"] > 0
+            same = ("yes" if per_unit * paper > 0 else "no") + ("" if clear else ", not clear of 0")
+        body.append(
+            [
+                row["site"],
+                OUTCOMES[row["outcome"]].label,
+                row["feature"],
+                _with_interval(row["coefficient"], row["ci_low"], row["ci_high"]),
+                NONE if per_unit is None else f"{per_unit:.3g}",
+                NONE if paper is None else f"{paper:.3g}",
+                same,
+                f"{row['n']:,}",
+                f"{row['n_events']:,}",
+            ]
+        )
+    return head, body
+
+
+def areas(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a row a model and arm, a column an outcome, the published figure in brackets."""
+    rows = study.result("metrics").filter(
+        pl.col("metric") == "roc_auc",
+        pl.col("subgroup") == "all",
+        pl.col("repeat") == 0,
+        pl.col("adapt_fraction").is_in([0.0, 1.0]),
+    )
+    paper = published("roc_auc").frame
+    body = []
+    keys = ["model", "arm", "test_site", "adapt_method"]
+    for (model, arm, site, method), part in rows.group_by(keys, maintain_order=True):
+        cells = dict(zip(part["outcome"], part.iter_rows(named=True), strict=True))
+        line = [MODELS.get(str(model), str(model)), f"{study.source} → {site}", str(arm).replace("_", " ")]
+        line.append(NONE if method == "none" else str(method))
+        for outcome in OUTCOMES:
+            cell = cells.get(outcome)
+            shown = _with_interval(*(cell[x] for x in ("estimate", "ci_low", "ci_high"))) if cell else NONE
+            known = paper.filter(model=model, arm=arm, outcome=outcome)
+            comparable = arm != "adapted" or method == "finetune"
+            line.append(shown + (f" ({known['roc_auc'][0]:.3f})" if known.height and comparable else ""))
+        body.append(line)
+    return ["model", "way", "arm", "adapted by", *(o.label + " (published)" for o in OUTCOMES.values())], body
+
+
+def shares(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a row a target, model, way of adapting and share; the share of all stays beside it."""
+    rows = study.result("metrics").filter(
+        pl.col("metric") == "roc_auc", pl.col("subgroup") == "all", pl.col("model").is_in(list(MODELS))
+    )
+    rows = rows.filter(pl.col("arm") == "adapted")
+    paper = published("adaptation").frame
+    body = []
+    keys = ["test_site", "model", "adapt_method", "adapt_fraction"]
+    for (site, model, method, fraction), part in rows.sort(keys).group_by(keys, maintain_order=True):
+        stays = study.site_table(str(site), "stays")
+        of_all = float(fraction) * stays.filter(pl.col("split") == "train").height / stays.height
+        line = [str(site), MODELS[str(model)], str(method), f"{fraction:.1%}", f"{of_all:.2%}"]
+        for outcome in OUTCOMES:
+            values = part.filter(pl.col("outcome") == outcome)["estimate"].drop_nulls().to_numpy()
+            shown = NONE
+            if len(values):
+                shown = f"{np.median(values):.3f}"
+                shown += f" ({values.min():.3f}–{values.max():.3f})" if len(values) > 1 else ""
+            near = paper.filter(
+                pl.col("outcome") == outcome,
+                (pl.col("adapt_fraction") - of_all).abs() < 0.1 * pl.col("adapt_fraction"),
+            )
+            if method == "finetune" and near.height:
+                shown += f" [published {near['roc_auc'][0]:.3f}]"
+            line.append(shown)
+        body.append(line)
+    return ["target", "model", "adapted by", "of training split", "of all stays", *OUTCOMES], body
+
+
+def _with_interval(estimate: float | None, low: float | None, high: float | None) -> str:
+    if estimate is None:
+        return NONE
+    return f"{estimate:.3f}" + (f" [{low:.3f}–{high:.3f}]" if low is not None and high is not None else "")
+
+
+def _table(head: list[str], body: list[list[str]]) -> str:
+    """Columns put under each other.
+
+    >>> print(_table(["a", "long"], [["1", "2"]]))
+    a  long
+    1  2
+    """
+    if not body:
+        return "  nothing to show"
+    widths = [max(len(line[k]) for line in [head, *body]) for k in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in [head, *body]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
