@@ -11,9 +11,19 @@ MODELS = {
     "probe": "Probe on the foundation model",
     "finetuned": "Fine-tuned model",
     "baseline_token_counts": "Baseline: count of each token",
+    "baseline_boosting": "Baseline: gradient boosting on values",
     "baseline_n_tokens": "Baseline: number of tokens",
     "baseline_age_sex": "Baseline: age and sex",
+    "baseline_shuffled": "Check: labels shuffled",
 }
+METHODS = {
+    "refit": "re-fitted",
+    "local": "local stays alone",
+    "recalibrate": "level moved",
+    "recalibrate_slope": "level and slope moved",
+    "finetune": "fine-tuned",
+}
+SAME_RANKING = ("recalibrate", "recalibrate_slope")  # as unchanged: no curve of their own
 _ARM_ORDER = {"in_distribution": 0, "zero_shot": 1, "adapted": 2}
 
 
@@ -37,17 +47,23 @@ def arm_label(row: dict[str, object]) -> str:
         return f"{way}, unchanged"
     share = row["adapt_fraction"]
     part = f" on {100 * float(share):g} %" if share else ""  # type: ignore[arg-type]
-    return f"{way}, {row['adapt_method'] or 'adapted'}{part}"
+    method = str(row["adapt_method"] or "adapted")
+    return f"{way}, {METHODS.get(method, method)}{part}"
 
 
 def auc_rows(study: Study, metrics: pl.DataFrame, outcome: str) -> pl.DataFrame:
     """One row a model and arm: its ROC-AUC over all stays, in a fixed order, with `label` and `repeats`.
 
+    Of the adapted runs those on the largest share of local stays, and none that ranks as the model unchanged.
     Where an arm was repeated (other local samples), the row is that of the median estimate.
     """
+    largest = pl.col("adapt_fraction").max().over("model", "test_site", "adapt_method")
     rows = metrics.filter(
         (pl.col("outcome") == outcome) & (pl.col("metric") == "roc_auc") & (pl.col("subgroup") == "all")
-    ).sort("estimate", nulls_last=True, maintain_order=True)
+    )
+    rows = rows.filter(pl.col("adapt_fraction") == largest, ~pl.col("adapt_method").is_in(SAME_RANKING)).sort(
+        "estimate", nulls_last=True, maintain_order=True
+    )
     key = [column for column in ARM if column != "repeat"]
     known = pl.col("estimate").count().cast(pl.Int64)
     picked = rows.group_by(key, maintain_order=True).agg(

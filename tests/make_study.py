@@ -493,13 +493,14 @@ def _arms(sites: list[str]) -> list[dict[str, object]]:
             | {
                 "arm": "adapted",
                 "test_site": target,
-                "adapt_method": "refit",
+                "adapt_method": method,
                 "adapt_fraction": fraction,
                 "repeat": repeat,
-                "signal": 0.7 + 8 * fraction,
+                "signal": 0.7 + 0.4 * fraction,
             }
-            for fraction in (0.01, 0.05)
-            for repeat in range(3)
+            for method in ("refit", "finetune")
+            for fraction, repeats in ((0.05, 3), (0.25, 3), (1.0, 1))
+            for repeat in range(repeats)
         ]
     return arms
 

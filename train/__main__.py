@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
                 from train.bench.synthesis import run as bench
             elif options.bench == "embedding":
                 from train.bench.embedding import run as bench
+            elif options.bench == "statistics":
+                from train.bench.intervals import run as bench
             elif options.bench == "maps":
                 from train.bench.maps import run as bench
             elif options.bench == "training":

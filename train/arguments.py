@@ -8,6 +8,7 @@ from pathlib import Path
 from train.bench.arguments import (
     add_embedding_bench_arguments,
     add_maps_arguments,
+    add_statistics_arguments,
     add_synthesis_arguments,
     add_tokenizer_arguments,
     add_training_bench_arguments,
@@ -115,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     add_training_bench_arguments(benches.add_parser("training", help="training, against cotorra"))
     add_embedding_bench_arguments(benches.add_parser("embedding", help="reading states, against cotorra"))
     add_synthesis_arguments(benches.add_parser("synthesis", help="two synthetic hospitals, by size"))
+    add_statistics_arguments(benches.add_parser("statistics", help="intervals, by number of stays"))
     add_maps_arguments(benches.add_parser("maps", help="PCA and UMAP: fit and place hourly states"))
 
     check = commands.add_parser(

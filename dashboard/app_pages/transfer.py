@@ -5,12 +5,21 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, measures, roc, state, theme, ui
+from dashboard import arms, data, measures, probabilities, roc, state, theme, ui
 from dashboard.charts import transfer as charts
 from ehrfm_core.outcomes import OUTCOMES, Outcome
 from ehrfm_core.study import Study
 
-METRICS = {"roc_auc": "ROC-AUC", "average_precision": "Average precision", "brier": "Brier score"}
+METRICS = {
+    "roc_auc": "ROC-AUC",
+    "average_precision": "Average precision",
+    "brier": "Brier score",
+    "calibration_intercept": "Calibration intercept",
+    "calibration_slope": "Calibration slope",
+    "observed_expected": "Observed / expected",
+    "ici": "Mean calibration error (ICI)",
+    "sensitivity_at_90_specificity": "Sensitivity at 90 % specificity",
+}
 
 
 def main() -> None:
@@ -41,6 +50,8 @@ def main() -> None:
         curves(study, rows, outcome)
     with right:
         ladder(study, rows, outcome)
+    probabilities.local_data(study, outcome)
+    probabilities.tabs(study, outcome)
     everything(study, outcome)
 
 

@@ -102,6 +102,17 @@ def add_maps_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
+def add_statistics_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench statistics`."""
+    command.description = (
+        "Time replicates of the AUC that resample patients, and DeLong's variance, on stays drawn for it."
+    )
+    command.add_argument("--stays", type=positive_number, default=144_000, metavar="N", help="(144000)")
+    command.add_argument("--replicates", type=positive_number, default=2000, metavar="N", help="(2000)")
+    command.add_argument("--seed", type=seed_number, default=0, metavar="S", help="(0)")
+    command.add_argument("--json", action="store_true", help="print JSON in place of the sentences")
+
+
 def _add_contest_arguments(command: argparse.ArgumentParser) -> None:
     """What a contest with cotorra takes, whatever is measured."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
