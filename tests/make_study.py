@@ -137,6 +137,7 @@ def make_study(
             "calibration_curves": scores.calibration_curves,
             "decision_curves": scores.decision_curves,
             "comparisons": compare(predictions, patients),
+            "thresholds": pl.DataFrame(schema=RESULT_FILES["thresholds"]),
             "subsamples": pl.DataFrame(schema=RESULT_FILES["subsamples"]),
             "metrics": _metrics(predictions),
             "associations": _associations(tables, rng),

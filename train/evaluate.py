@@ -83,6 +83,7 @@ def evaluate(
                 n_bootstrap=n_bootstrap,
                 probes=probes,
                 finetuned=tuned.predictions if tuned else None,
+                carried=tuned.thresholds if tuned else None,
                 repeats=repeats,
                 progress=lambda done, total: progress(done, total, ""),
             )

@@ -18,7 +18,7 @@ from ehrfm_core.clif.tables import ID
 from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.adaptation import clearly_better, coarse, draws, entries
-from ehrfm_core.evaluation.arms import rows_of
+from ehrfm_core.evaluation.arms import rows_of, threshold_row
 from ehrfm_core.evaluation.probes import Probe, readouts
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
@@ -32,13 +32,15 @@ from ehrfm_core.tokens.tokenizer import Tokenizer
 from train.progress import progress_bar
 
 SCHEMA = RESULT_FILES["predictions"]
+THRESHOLDS = RESULT_FILES["thresholds"]
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What fine-tuning gives: rows of predictions.parquet, notes, and a summary by run."""
+    """What fine-tuning gives: rows of predictions.parquet and thresholds.parquet, notes, and a summary."""
 
     predictions: pl.DataFrame
+    thresholds: pl.DataFrame
     notes: list[str]
     summary: dict[str, object]
 
@@ -62,7 +64,7 @@ def finetuned_predictions(
     head = readouts(probes)
     if head is None:
         note = f"No outcome could be fitted at {study.source}, so no model was fine-tuned."
-        return Tuned(pl.DataFrame(schema=SCHEMA), [note], {})
+        return Tuned(pl.DataFrame(schema=SCHEMA), pl.DataFrame(schema=THRESHOLDS), [note], {})
     tokenizer = Tokenizer.from_json(study.tokenizer())
     start = load(study.folder / MODEL, device=device)
     windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
@@ -83,7 +85,7 @@ def finetuned_predictions(
         parts.append(unchanged)
         if site != study.source:
             parts += runs.adapt(tuned, window, unchanged, repeats=repeats, seed=seed)
-    return Tuned(pl.concat(parts), notes, summary)
+    return Tuned(pl.concat(parts), runs.thresholds(tuned, home), notes, summary)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,18 @@ class _Runs:
         data = self._labelled(window, "test")
         logits = tuned.logits(data, device=self.device, bf16=self.bf16)
         return self._rows(window, data, logits, {"arm": arm, "adapt_method": "none", "adapt_fraction": 0.0})
+
+    def thresholds(self, tuned: Finetuned, window: Windows) -> pl.DataFrame:
+        """Rows of thresholds.parquet from the source's tuning split."""
+        tuning = self._labelled(window, "tuning")
+        parts = [pl.DataFrame(schema=THRESHOLDS)]
+        logits = tuned.logits(tuning, device=self.device, bf16=self.bf16) if len(tuning) else None
+        for k, name in enumerate(self.names):
+            own = np.isfinite(tuning.labels[:, k])
+            if logits is not None and own.any():
+                labels, p = tuning.labels[own, k] > 0.5, expit(logits[own, k])
+                parts.append(threshold_row(labels, p, "finetuned", self.site, name))
+        return pl.concat(parts)
 
     def adapt(
         self, tuned: Finetuned, window: Windows, unchanged: pl.DataFrame, *, repeats: int, seed: int

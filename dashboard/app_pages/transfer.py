@@ -19,6 +19,10 @@ METRICS = {
     "observed_expected": "Observed / expected",
     "ici": "Mean calibration error (ICI)",
     "sensitivity_at_90_specificity": "Sensitivity at 90 % specificity",
+    "carried_sensitivity": "Sensitivity at the source's threshold",
+    "carried_specificity": "Specificity at the source's threshold",
+    "carried_ppv": "PPV at the source's threshold",
+    "carried_alerts_per_100": "Alerts per 100 at the source's threshold",
 }
 
 

@@ -10,10 +10,14 @@ import polars as pl
 from ehrfm_core.evaluation.adaptation import adapted, coarse, draws, some_of
 from ehrfm_core.evaluation.models import Model, fit_models
 from ehrfm_core.evaluation.probes import Probe
+from ehrfm_core.evaluation.run_measures import SPECIFICITY
 from ehrfm_core.evaluation.sites import ID, Stays
+from ehrfm_core.evaluation.thresholds import Levels
 from ehrfm_core.evaluation.value_features import Codes
 from ehrfm_core.outcomes import OUTCOMES, Outcome
 from ehrfm_core.study.layout import RESULT_FILES
+
+IN_MATRIX = ("probe", "baseline_token_counts", "baseline_boosting")
 
 
 class Arms:
@@ -38,12 +42,19 @@ class Arms:
         self.probes: dict[str, Probe] = {}
         self.notes: list[str] = []
         self._parts = [pl.DataFrame(schema=RESULT_FILES["predictions"])]
+        self._thresholds = [pl.DataFrame(schema=RESULT_FILES["thresholds"])]
         self._models: dict[str, dict[str, Model]] = {}  # the source's, by outcome
+        self._local: dict[str, dict[str, dict[str, Model]]] = {}  # the targets', by site and outcome
 
     @property
     def predictions(self) -> pl.DataFrame:
         """Rows of predictions.parquet."""
         return pl.concat(self._parts)
+
+    @property
+    def thresholds(self) -> pl.DataFrame:
+        """Rows of thresholds.parquet."""
+        return pl.concat(self._thresholds)
 
     def fit(self, tick: Callable[[], None]) -> None:
         """Fit and predict for every site and outcome."""
@@ -51,6 +62,9 @@ class Arms:
             for outcome in OUTCOMES.values():
                 self._outcome(name, stays, outcome)
                 tick()
+        if len(self.sites) > 2:
+            for outcome in OUTCOMES.values():
+                self._matrix(outcome)
 
     def _outcome(self, name: str, stays: Stays, outcome: Outcome) -> None:
         training, whole = stays.split("train"), stays.split("test")
@@ -79,7 +93,11 @@ class Arms:
                 assert isinstance(probe, Probe)
                 self.probes[outcome.name] = probe
             runs = [("in_distribution", "none", 0.0, model) for model in models.values()]
+            tuning = stays.split("tuning").counting(outcome)
+            for model in models.values():
+                self._carry(model, tuning, outcome, train_site=name)
         else:
+            self._local.setdefault(name, {})[outcome.name] = models
             runs = [("zero_shot", "none", 0.0, model) for model in self._models[outcome.name].values()]
             # the probe has its own ways
             runs += [("adapted", "refit", 1.0, model) for key, model in models.items() if key != "probe"]
@@ -90,6 +108,36 @@ class Arms:
             self._add(test, outcome, model.name, arm, found, method=method, fraction=fraction)
         if not home and outcome.name in self.probes:
             self._adapt(name, stays, training, test, outcome)
+
+    def _carry(self, model: Model, tuning: Stays, outcome: Outcome, *, train_site: str) -> None:
+        """Keep the threshold that a model has on a tuning split."""
+        if len(tuning):
+            labels, p = tuning.labels(outcome), model.probability(tuning)
+            self._thresholds.append(threshold_row(labels, p, model.name, train_site, outcome.name))
+
+    def _matrix(self, outcome: Outcome) -> None:
+        """Models of each target (on the source's representations) at home and at every other hospital."""
+        for home, by_outcome in self._local.items():
+            tuning = self.sites[home].split("tuning").counting(outcome)
+            for model in by_outcome.get(outcome.name, {}).values():
+                if model.name not in IN_MATRIX:
+                    continue
+                self._carry(model, tuning, outcome, train_site=home)
+                for site, stays in self.sites.items():
+                    test = stays.split("test").counting(outcome)
+                    if len(test):
+                        arm = "in_distribution" if site == home else "zero_shot"
+                        found = model.probability(test)
+                        self._add(
+                            test,
+                            outcome,
+                            model.name,
+                            arm,
+                            found,
+                            method="none",
+                            fraction=0.0,
+                            train_site=home,
+                        )
 
     def _adapt(self, name: str, stays: Stays, training: Stays, test: Stays, outcome: Outcome) -> None:
         """The source's probe on every draw of local stays."""
@@ -117,12 +165,13 @@ class Arms:
         method: str,
         fraction: float,
         repeat: int = 0,
+        train_site: str | None = None,
     ) -> None:
         """Rows of predictions.parquet of one run, in order of hospitalization_id."""
         constant = {
             "model": model,
             "arm": arm,
-            "train_site": self.source,
+            "train_site": train_site or self.source,
             "test_site": test.site,
             "adapt_method": method,
             "adapt_fraction": fraction,
@@ -130,6 +179,18 @@ class Arms:
             "outcome": outcome.name,
         }
         self._parts.append(rows_of(test.frame[ID], test.labels(outcome), probability, constant))
+
+
+def threshold_row(
+    labels: np.ndarray, probability: np.ndarray, model: str, train_site: str, outcome: str
+) -> pl.DataFrame:
+    """A row of thresholds.parquet from a tuning split; none without a stay that lacks the event."""
+    schema = RESULT_FILES["thresholds"]
+    if labels.all():
+        return pl.DataFrame(schema=schema)
+    threshold = Levels.of(labels, probability).threshold(specificity=SPECIFICITY)
+    row = (model, train_site, outcome, SPECIFICITY, threshold, len(labels), int(labels.sum()))
+    return pl.DataFrame([row], schema=schema, orient="row")
 
 
 def rows_of(

@@ -41,6 +41,7 @@ class Evaluation:
     decision_curves: pl.DataFrame
     comparisons: pl.DataFrame
     subsamples: pl.DataFrame
+    thresholds: pl.DataFrame
     associations: pl.DataFrame
     outliers: pl.DataFrame
     deciles: pl.DataFrame
@@ -58,6 +59,7 @@ def evaluate(
     probes: Mapping[str, Probe] | None = None,
     vocabulary: Mapping[str, int] | None = None,
     finetuned: pl.DataFrame | None = None,
+    carried: pl.DataFrame | None = None,
     repeats: int = REPEATS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -66,7 +68,9 @@ def evaluate(
     Arms: "in_distribution" (source to source), "zero_shot" (the source's models on a target's test
     split, nothing fitted there) and "adapted": baselines fitted anew on the target's training split, and the
     probe adapted in every way of `adaptation` on growing shares of it, `repeats` times. `finetuned` are
-    predictions of fine-tuned models (rows of predictions.parquet) to be measured with the others. Every model
+    predictions of fine-tuned models (rows of predictions.parquet) to be measured with the others, `carried`
+    their thresholds (rows of thresholds.parquet). With three hospitals or more the models fitted at each
+    target are tested at all of them. Every model
     of an outcome is fitted and tested on the stays that count for it; the source's `probes`, where given,
     were fitted when the states were read. With `vocabulary` there is boosting on values. `progress` is called
     with steps done and steps in all. The order of rows in any table changes nothing; the same seed gives the
@@ -108,7 +112,10 @@ def evaluate(
         parts = [arms.predictions] + ([] if finetuned is None else [finetuned])
         predictions = pl.concat(parts)
         patients = _patients(tests)
-        scores = score(predictions, patients, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
+        thresholds = pl.concat([arms.thresholds] + ([] if carried is None else [carried]))
+        scores = score(
+            predictions, patients, seed=seed, n_bootstrap=n_bootstrap, thresholds=thresholds, tick=tick
+        )
         associations, by_decile, association_notes = _associations(tests, tick=tick)
         outliers, outlier_notes = describe_outliers(tests, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
         groups = pl.concat(
@@ -116,7 +123,7 @@ def evaluate(
             for name, test in tests.items()
         )
         metrics = pl.concat([scores.metrics, by_subgroup(predictions, patients, groups)])
-        comparisons = compare(predictions, patients)
+        comparisons = compare(predictions.filter(pl.col("train_site") == source), patients)
     if progress:
         progress(total, total)
     return Evaluation(
@@ -126,6 +133,7 @@ def evaluate(
         scores.decision_curves,
         comparisons,
         drawn,
+        thresholds,
         associations,
         outliers,
         by_decile,

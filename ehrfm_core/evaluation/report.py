@@ -82,6 +82,7 @@ def areas(study: Study) -> tuple[list[str], list[list[str]]]:
         pl.col("subgroup") == "all",
         pl.col("repeat") == 0,
         pl.col("adapt_fraction").is_in([0.0, 1.0]),
+        pl.col("train_site") == study.source,
     )
     paper = published("roc_auc").frame
     body = []

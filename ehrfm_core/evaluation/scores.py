@@ -18,13 +18,14 @@ from ehrfm_core.evaluation.intervals import (
     replicates,
 )
 from ehrfm_core.evaluation.models import MODEL_LABELS
-from ehrfm_core.evaluation.run_measures import METRICS, THRESHOLDS, RunMeasures
+from ehrfm_core.evaluation.run_measures import CARRIED, METRICS, THRESHOLDS, RunMeasures
 from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.layout import RESULT_FILES
 
 FEWEST_EVENTS = 10
 RUN = ["model", "arm", "train_site", "test_site", "adapt_method", "adapt_fraction", "repeat", "outcome"]
+CARRIED_BY = ["model", "train_site", "outcome", "threshold"]
 TABLES = ("metrics", "calibration_curves", "decision_curves")
 ARM_LABELS = {
     "in_distribution": "",
@@ -49,6 +50,7 @@ def score(
     *,
     seed: int,
     n_bootstrap: int = 1000,
+    thresholds: pl.DataFrame | None = None,
     tick: Callable[[], None] | None = None,
 ) -> Scores:
     """Measure every run of `predictions` (rows of predictions.parquet).
@@ -56,16 +58,20 @@ def score(
     `patients` maps test_site and hospitalization_id to patient_id. All runs of a site and outcome are
     resampled together, with random numbers drawn for that site and outcome alone: their replicates are
     paired, and neither the order of rows nor the presence of another site changes a figure. Of runs on a draw
-    of the local stays, of which there are many, the AUC alone is measured, with DeLong's interval. `tick` is
+    of the local stays, of which there are many, the AUC alone is measured, with DeLong's interval.
+    `thresholds` (rows of thresholds.parquet) are those that unchanged models carry with them. `tick` is
     called after each site and outcome. Raises ValueError where the runs of a site and outcome were tested on
     different stays.
     """
     rows: dict[str, list[dict[str, object]]] = {name: [] for name in TABLES}
+    known = (
+        {} if thresholds is None else {row[:3]: row[3] for row in thresholds.select(CARRIED_BY).iter_rows()}
+    )
     notes: list[str] = []
     joined = predictions.join(patients, on=["test_site", ID], how="left", maintain_order="left")
     for (site, outcome), part in joined.group_by("test_site", "outcome", maintain_order=True):
         rng = np.random.default_rng([seed, zlib.crc32(f"{site}\n{outcome}".encode())])
-        notes += _score_block(part, rows, rng=rng, n_bootstrap=n_bootstrap)
+        notes += _score_block(part, rows, known, rng=rng, n_bootstrap=n_bootstrap)
         if tick:
             tick()
     tables = {
@@ -77,6 +83,7 @@ def score(
 def _score_block(
     part: pl.DataFrame,
     rows: dict[str, list[dict[str, object]]],
+    thresholds: dict[tuple[str, ...], float],
     *,
     rng: np.random.Generator,
     n_bootstrap: int,
@@ -96,7 +103,10 @@ def _score_block(
         keys, runs = [keys[i] for i in kept], [runs[i] for i in kept]
     if not runs:
         return []
-    measured = [RunMeasures.of(labels, run["probability"].to_numpy()) for _, run in runs]
+    measured = [
+        RunMeasures.of(labels, run["probability"].to_numpy(), carried=_carried(key, thresholds))
+        for key, (_, run) in zip(keys, runs, strict=True)
+    ]
     ones = np.ones((1, len(labels)))
     drawn = replicates([run.values for run in measured], patients, n_replicates=n_bootstrap, rng=rng)
     per_run = np.split(drawn, np.cumsum([run.n_rows for run in measured])[:-1])
@@ -107,6 +117,8 @@ def _score_block(
         spread = run.split(replicated)
         areas.append((found[0][0], spread[0][0]))
         for name, estimate, values in zip(METRICS, found[0], spread[0], strict=True):
+            if name in CARRIED and _carried(key, thresholds) is None:
+                continue
             if name == "roc_auc":
                 interval = auc_interval_from(values, labels, run.scores, patients)
             else:
@@ -127,6 +139,13 @@ def _score_block(
     notes = _size_notes(keys[0], labels) + _method_notes(keys[0], methods)
     estimates, replicated_areas = (np.array(x) for x in zip(*areas, strict=True))
     return notes + _baseline_notes(keys, estimates, replicated_areas, labels)
+
+
+def _carried(key: dict[str, object], thresholds: dict[tuple[str, ...], float]) -> float | None:
+    """The threshold of an unchanged model; None for an adapted one, whose risks are others."""
+    if key["arm"] == "adapted":
+        return None
+    return thresholds.get(tuple(str(key[name]) for name in CARRIED_BY[:3]))
 
 
 def _areas(keys: list[dict[str, object]], runs: list[pl.DataFrame]) -> list[dict[str, object]]:

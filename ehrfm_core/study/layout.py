@@ -206,6 +206,16 @@ RESULT_FILES: dict[str, Schema] = {
         "ci_high": pl.Float64(),
         "everybody": pl.Float64(),  # of acting on all
     },
+    # one row a (model, training site, outcome): the threshold that unchanged models carry to other hospitals
+    "thresholds": {
+        "model": pl.String(),
+        "train_site": pl.String(),
+        "outcome": pl.String(),
+        "specificity": pl.Float64(),  # at least so much on the training site's tuning split
+        "threshold": pl.Float64(),
+        "n": pl.Int64(),
+        "n_events": pl.Int64(),
+    },
     # one row a (target, repeat, patient): from which share of the training split on a patient is drawn
     "subsamples": {
         "site": pl.String(),

@@ -14,9 +14,9 @@ from ehrfm_core.evaluation.adaptation import FRACTIONS, METHODS
 from ehrfm_core.evaluation.comparisons import compare
 from ehrfm_core.evaluation.evaluate import Evaluation, SiteData, evaluate
 from ehrfm_core.evaluation.features import FEATURES, JOINT
-from ehrfm_core.evaluation.run_measures import METRICS, SENSITIVITY, THRESHOLDS
+from ehrfm_core.evaluation.run_measures import CARRIED, METRICS, SENSITIVITY, SPECIFICITY, THRESHOLDS
 from ehrfm_core.evaluation.scores import score
-from ehrfm_core.evaluation.sites import ID
+from ehrfm_core.evaluation.sites import ID, align
 from ehrfm_core.evaluation.subgroups import groups_of
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.layout import RESULT_FILES
@@ -30,6 +30,7 @@ FRAMES = (
     "decision_curves",
     "comparisons",
     "subsamples",
+    "thresholds",
     "associations",
     "deciles",
     "outliers",
@@ -82,7 +83,9 @@ def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     assert arms <= fixed | adapted  # of half a percent of the patients there may be nobody
     whole = result.metrics.filter(pl.col("adapt_fraction").is_in([0.0, 1.0]), pl.col("subgroup") == "all")
     n_runs = 2 * MODELS + (MODELS - 1) + len(METHODS)  # the three arms
-    assert whole.height == n_runs * len(OUTCOMES) * len(METRICS)
+    carried = pl.col("metric").is_in(CARRIED)
+    assert whole.filter(~carried).height == n_runs * len(OUTCOMES) * (len(METRICS) - len(CARRIED))
+    assert whole.filter(carried).height == 2 * MODELS * len(OUTCOMES) * len(CARRIED)  # of unchanged models
     draws = result.metrics.filter(pl.col("adapt_fraction").is_between(0.001, 0.999))
     assert set(draws["metric"]) == {"roc_auc"}
     assert set(draws["repeat"]) == set(range(REPEATS))
@@ -90,14 +93,15 @@ def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     assert result.associations.height == 2 * 4 * (2 * len(FEATURES) + 2 * len(JOINT))
     assert result.deciles.select("site", "outcome", "feature").n_unique() == 2 * 4 * len(FEATURES)
     assert set(result.probes) == set(OUTCOMES)
-    assert result.metrics["estimate"].null_count() == 0
-    spread = result.metrics.filter(pl.col("metric") != SENSITIVITY)  # which may be 0 in every resample
+    assert whole.filter(~carried)["estimate"].null_count() == 0
+    # what may be 0 in every resample, or the same
+    spread = result.metrics.filter(~pl.col("metric").is_in([SENSITIVITY, *CARRIED]))
     assert spread["ci_low"].null_count() == 0
     assert (spread["ci_low"] < spread["ci_high"]).all()
     assert result.decision_curves.height == n_runs * len(OUTCOMES) * len(THRESHOLDS)
     assert set(result.subsamples["site"]) == {"b"}
     pairs = result.comparisons.filter(test_site="b", outcome="death")
-    assert pairs.height == 4 + 4 + 4 + 4 + len(METHODS)  # probe beside baselines; adapted beside unchanged
+    assert pairs.height == 4 + 4 + 4 + len(METHODS)  # probe beside baselines; adapted beside unchanged
 
 
 def test_predictions_are_every_test_stay_that_counts() -> None:
@@ -211,10 +215,44 @@ def test_every_metric_can_be_recomputed_from_predictions_alone() -> None:
     patients = pl.concat(
         site.stays.select(pl.lit(site.name).alias("test_site"), ID, "patient_id") for site in sites()
     )
-    again = score(result.predictions, patients, seed=0, n_bootstrap=100)
+    again = score(result.predictions, patients, seed=0, n_bootstrap=100, thresholds=result.thresholds)
     assert_frame_equal(again.metrics, result.metrics.filter(subgroup="all"), check_exact=True)
     assert_frame_equal(again.decision_curves, result.decision_curves, check_exact=True)
     assert_frame_equal(compare(result.predictions, patients), result.comparisons, check_exact=True)
+
+
+def test_a_threshold_is_carried_from_the_source_s_tuning_split() -> None:
+    result = both()
+    source = result.thresholds.filter(model="probe", outcome="death").row(0, named=True)
+    stays = align(sites()[0])[0].split("tuning").counting(OUTCOMES["death"])
+    p, labels = result.probes["death"].probability(stays.states), stays.labels(OUTCOMES["death"])
+    assert (p[~labels] < source["threshold"]).mean() >= SPECIFICITY
+    assert (source["n"], source["n_events"]) == (len(labels), labels.sum())
+    at_b = result.predictions.filter(model="probe", arm="zero_shot", outcome="death")
+    alerts = at_b["probability"] >= source["threshold"]
+    rows = result.metrics.filter(model="probe", arm="zero_shot", outcome="death", subgroup="all")
+    figures = dict(rows.select("metric", "estimate").iter_rows())
+    assert figures["carried_alerts_per_100"] == pytest.approx(100 * alerts.mean())
+    assert figures["carried_sensitivity"] == pytest.approx(alerts.filter(at_b["label"]).mean())
+    assert figures["carried_ppv"] == pytest.approx(at_b["label"].filter(alerts).mean())
+    assert result.metrics.filter(pl.col("metric").is_in(CARRIED), arm="adapted").is_empty()
+
+
+def test_three_hospitals_make_a_matrix() -> None:
+    """Models of every hospital, on the source's representations, are tested at every hospital."""
+    third = make_site("c", 260, seed=3)
+    result = run(*sites(), third, vocabulary={f"lab/{i}": i for i in range(VOCABULARY)}, repeats=1)
+    rows = result.metrics.filter(model="probe", metric="roc_auc", outcome="long_los", subgroup="all")
+    rows = rows.filter(pl.col("arm") != "adapted")
+    assert set(rows.select("train_site", "test_site").rows()) == {(a, b) for a in "abc" for b in "abc"}
+    assert rows.height == 9
+    home = rows.filter(train_site="b", test_site="b").row(0, named=True)
+    local = result.metrics.filter(model="probe", adapt_method="local", adapt_fraction=1.0, test_site="b")
+    same = local.filter(metric="roc_auc", outcome="long_los", subgroup="all").row(0, named=True)
+    assert (home["arm"], home["estimate"]) == ("in_distribution", pytest.approx(same["estimate"]))
+    assert set(result.thresholds["train_site"]) == {"a", "b", "c"}
+    assert result.comparisons.height > 0
+    assert "baseline_boosting" in set(result.metrics["model"])
 
 
 def test_one_class_in_training_leaves_the_other_outcomes() -> None:
@@ -245,7 +283,7 @@ def test_one_class_in_the_test_split() -> None:
     result = run(source, with_stays(target, nobody))
     rows = result.metrics.filter(outcome="death", test_site="b")
     assert result.predictions.filter(outcome="death", test_site="b").height > 0
-    ranked = rows.filter(~pl.col("metric").is_in(["brier", "observed_expected"]))
+    ranked = rows.filter(~pl.col("metric").is_in(["brier", "observed_expected", *CARRIED]))
     assert ranked.select("estimate", "ci_low", "ci_high").null_count().row(0) == (ranked.height,) * 3
     assert rows.filter(metric="brier")["estimate"].null_count() == 0
     assert any("none of the" in note and "In-hospital death at b" in note for note in result.notes)
