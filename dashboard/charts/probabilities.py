@@ -11,8 +11,8 @@ import polars as pl
 from dashboard import theme
 
 METHODS = {
-    "finetune": ("Fine-tuned further", "#0072B2", "circle"),
-    "refit": ("Probe re-fitted or left, by tuning split", "#D55E00", "diamond"),
+    "finetune": ("Fine-tuned further, or left", "#CC79A7", "circle"),  # no colour of a hospital
+    "refit": ("Probe re-fitted, or left", theme.ACCENT, "diamond"),
     "local": ("Probe of local stays alone", theme.NEUTRAL, "square"),
 }
 
@@ -62,12 +62,12 @@ def decision(curves: Sequence[Curve]) -> go.Figure:
         )
         values = rows["net_benefit"].to_numpy()
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-    for site, part in _everybody(curves).items():
+    for site, (colour, part) in _everybody(curves).items():
         figure.add_scatter(
             x=part["threshold"].to_list(),
             y=part["everybody"].to_list(),
             mode="lines",
-            line={"color": theme.NEUTRAL, "width": 1.2, "dash": "dashdot"},
+            line={"color": theme.alpha(colour, 0.7), "width": 1.2, "dash": "dashdot"},
             name=f"Act on everybody at {site}",
             hoverinfo="skip",
         )
@@ -115,11 +115,17 @@ def local_data(rows: pl.DataFrame, references: Mapping[str, tuple[float, str]], 
             hoverinfo="skip",
         )
     theme.style(figure, height=460, hovermode="closest")
-    for name, (height, dash) in references.items():
+    for side, (name, (height, dash)) in enumerate(references.items()):  # left and right: they may coincide
         figure.add_hline(
             y=height,
             line={"color": colour, "dash": dash, "width": 1.5},
-            annotation={"text": name, "font": {"size": 12}, "xanchor": "left", "x": 0},
+            annotation={
+                "text": name,
+                "font": {"size": 12},
+                "xanchor": ("left", "right")[side % 2],
+                "x": side % 2,
+                "yanchor": ("bottom", "top")[side % 2],
+            },
         )
     shares = sorted(set(rows["adapt_fraction"]))
     figure.update_xaxes(
@@ -147,9 +153,13 @@ def _band(figure: go.Figure, rows: pl.DataFrame, x: str, colour: str, label: str
     )
 
 
-def _everybody(curves: Sequence[Curve]) -> dict[str, pl.DataFrame]:
-    """One table a test site: acting on everybody does not depend on the run."""
-    return {str(rows["test_site"][0]): rows for _, _, _, rows in curves if rows.height}
+def _everybody(curves: Sequence[Curve]) -> dict[str, tuple[str, pl.DataFrame]]:
+    """Colour and one table a test site: acting on everybody does not depend on the run."""
+    found: dict[str, tuple[str, pl.DataFrame]] = {}
+    for _, colour, _, rows in curves:
+        if rows.height:
+            found.setdefault(str(rows["test_site"][0]), (colour, rows))
+    return found
 
 
 def _dotted(figure: go.Figure, x: list[float], y: list[float]) -> None:
