@@ -148,6 +148,7 @@ def _study_arguments(options: argparse.Namespace, sites: Mapping[str, object]) -
     """The command line of the study: the source and one target a shift."""
     arguments = ["study", str(options.work / STUDY), "--source", SOURCE, "--synthetic"]
     arguments += ["--size", options.size, "--seed", str(options.seed)]
+    arguments += ["--finetune", "none", "--repeats", "1"]  # the report is of the probe and of all local stays
     for site in (SOURCE, *sites):
         arguments += ["--site", f"{site}={options.work / _folder(site) / _own(site)}"]
     for name in ("steps", "device", "bootstrap"):

@@ -13,7 +13,7 @@ from ehrfm_core.clif.tables import ID
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.baselines import token_counts
 from ehrfm_core.evaluation.intervals import LEVEL
-from ehrfm_core.evaluation.models import MODEL_LABELS
+from ehrfm_core.evaluation.models import MODEL_LABELS, SHUFFLED
 from ehrfm_core.evaluation.oracle import Comparison, against_truth
 from ehrfm_core.evaluation.oracle_figures import estimates, monte_carlo, transfer_gaps
 from ehrfm_core.evaluation.site_classifier import tell_sites_apart
@@ -47,7 +47,7 @@ def make_report(
     steps = iter(range(1, len(study.sites) * len(OUTCOMES) + 1))
     with progress_bar("oracle", " fits") as progress:
         tested = against_truth(
-            study.result("predictions"),
+            _compared(study.result("predictions"), study.source),
             patients,
             {site: _read(path) for site, path in truths.items()},
             seed=seed,
@@ -69,6 +69,16 @@ def make_report(
         "verdict": [line for site in alike for line in verdict(tested, classified, study.source, site)],
         "notes": notes,
     }
+
+
+def _compared(predictions: pl.DataFrame, source: str) -> pl.DataFrame:
+    """One run a model and arm: the source's models as they are, or fitted anew on all local stays."""
+    return predictions.filter(
+        pl.col("train_site") == source,
+        ~pl.col("model").is_in(["finetuned", SHUFFLED]),
+        pl.col("adapt_method").is_in(["none", "refit"]),
+        pl.col("adapt_fraction").is_in([0.0, 1.0]),
+    )
 
 
 def verdict(tested: Sequence[Comparison], classified: Sequence[Row], source: str, site: str) -> list[str]:

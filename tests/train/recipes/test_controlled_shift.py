@@ -48,7 +48,12 @@ def test_the_whole_way_and_then_nothing_to_do(tmp_path: Path, capsys: pytest.Cap
     assert report["shifts"] == {"none": [], "coverage-time": ["coverage", "time"]}
     assert str(tmp_path) not in json.dumps(report)
     metrics = study.result("metrics").filter(
-        metric="roc_auc", model="probe", arm="zero_shot", test_site="none"
+        metric="roc_auc",
+        model="probe",
+        arm="zero_shot",
+        test_site="none",
+        subgroup="all",
+        train_site=study.source,
     )
     for row in metrics.iter_rows(named=True):
         figure = f"{row['estimate']:.3f} [{row['ci_low']:.3f}–{row['ci_high']:.3f}]"
