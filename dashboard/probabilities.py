@@ -36,7 +36,7 @@ def local_data(study: Study, outcome: Outcome) -> None:
     chosen = st.session_state.get(state.TARGET)  # as for the curves above, where there are several
     site = chosen if chosen in targets else targets[0]
     rows = adapted.filter(pl.col("test_site") == site, pl.col("model").is_in(["probe", "finetuned"]))
-    unchanged = metrics.filter(pl.col("test_site") == site, pl.col("arm") == "zero_shot")
+    unchanged = metrics.filter(test_site=site, arm="zero_shot", train_site=study.source)
     references = {
         f"{arms.model_label(model)}, unchanged": (float(value), dash)
         for model, dash in (("finetuned", "dash"), ("probe", "dot"))
@@ -108,7 +108,7 @@ def tabs(study: Study, outcome: Outcome) -> None:
 
 def _runs(study: Study, rows: pl.DataFrame) -> list[charts.Curve]:
     colours = theme.site_colours(study.sites)
-    spare = [colour for colour in theme.SITE_COLOURS if colour not in colours.values()]
+    spare = [colour for colour in theme.SITE_COLOURS if colour not in colours.values()] or [theme.NEUTRAL]
     found: list[charts.Curve] = []
     adapted = 0
     keys = ["test_site", "arm", "train_site", "adapt_method", "adapt_fraction"]

@@ -47,14 +47,13 @@ def finetune_settings(
     from ehrfm_core.model.finetune import FinetuneSettings
 
     before: dict[str, Any] | None = done.settings.get("finetuning", {}) if done else {}
-    if options.finetune == NONE or (before is None and options.finetune is None):
-        return None
     given = {
         "method": options.finetune,
         "cuts": options.cuts,
         "epochs": options.finetune_epochs,
         "learning_rate": options.finetune_rate,
-        "seed": seed,
     }
-    settings = FinetuneSettings(**(before or {}))
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+    asked = {name: value for name, value in given.items() if value is not None}
+    if options.finetune == NONE or (before is None and not asked):
+        return None
+    return replace(FinetuneSettings(**(before or {})), **asked, seed=seed)

@@ -182,6 +182,7 @@ class _Runs:
             [one[own, k] for k, own in enumerate(counts)],
             [other[own, k] for k, own in enumerate(counts)],
             [patients[own] for own in counts],
+            choices=len(moved.curve) - 1,  # epochs, of which the best was taken
         )
         return moved if better else None
 

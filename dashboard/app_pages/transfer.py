@@ -116,7 +116,8 @@ def curves(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
         target = ui.choose("Tested at", others, key=state.TARGET, what="site")
         rows = rows.filter(pl.col("test_site").is_in([study.source, target]))
     colours = theme.site_colours(study.sites)
-    spare = [c for c in theme.SITE_COLOURS if c not in {colours.get(site) for site in rows["test_site"]}]
+    taken = {colours.get(site) for site in rows["test_site"]}
+    spare = [colour for colour in theme.SITE_COLOURS if colour not in taken] or [theme.NEUTRAL]
     drawn, lines = [], []
     adapted = 0
     for row in rows.iter_rows(named=True):

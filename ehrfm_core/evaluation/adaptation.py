@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from scipy.special import expit, logit
+from scipy.stats import norm
 
 from ehrfm_core.evaluation.calibration import fit
 from ehrfm_core.evaluation.delong import areas
@@ -28,6 +29,8 @@ REPEATS = 5
 PENALTIES = (0.01, 1.0)  # C of a probe fitted on local stays alone
 METHODS = ("refit", "local", "recalibrate", "recalibrate_slope")
 HOME_STAYS = 2_000  # of the source, at most, that a probe is fitted on together with local ones
+FEWEST_PATIENTS = 3  # with an event and without, that a choice may stand on
+LEAST_SLOPE = 0.05  # of a recalibration: below it every stay would have the same risk
 STEPS = 256  # a unit of log-odds, of the many predictions of repeated draws: 12 bits each on disk
 
 
@@ -93,15 +96,15 @@ class Recalibrated:
 def recalibrate(probe: Probe, states: np.ndarray, labels: np.ndarray, *, slope: bool) -> Recalibrated:
     """Fit intercept, or intercept and slope, on local stays; as it was where they carry no fit.
 
-    They carry none where a class is empty, nor a slope where it does not settle or would turn the ranking
-    round.
+    They carry none where a class is empty, nor a slope where it does not settle, would turn the ranking round
+    or all but level it.
     """
     moved = _logit(probe.probability(states))
     ones, n = np.ones((len(moved), 1)), np.ones((1, len(moved)))
     happened = labels.astype(np.float64)[None]
     if slope:
         beta = fit(np.column_stack([ones, moved]), n, happened)[0]
-        if np.isfinite(beta).all() and beta[1] > 0:
+        if np.isfinite(beta).all() and beta[1] > LEAST_SLOPE:
             return Recalibrated(probe, float(beta[0]), float(beta[1]))
     shift = fit(ones, n, happened, offset=moved)[0, 0]
     return Recalibrated(probe, float(shift) if np.isfinite(shift) else 0.0, 1.0)
@@ -131,7 +134,9 @@ def refit(source: Probe, home: Stays, local: Stays, tuning: Stays, outcome: Outc
     found = np.concatenate([roc_auc(wanted, row) for row in predicted])
     best = int(np.argmax(found))  # the first of equal ones
     patients = tuning.frame["patient_id"].to_numpy()
-    sure = best > 0 and clearly_better([wanted], [predicted[best]], [predicted[0]], [patients])
+    sure = best > 0 and clearly_better(
+        [wanted], [predicted[best]], [predicted[0]], [patients], choices=len(choices) - 1
+    )
     return choices[best] if sure else source
 
 
@@ -140,23 +145,28 @@ def clearly_better(
     scores: Sequence[np.ndarray],
     others: Sequence[np.ndarray],
     patients: Sequence[np.ndarray],
+    *,
+    choices: int = 1,
 ) -> bool:
     """Whether the mean AUC over outcomes is higher for `scores` than for `others` by a standard error.
 
-    One entry an outcome, each of the stays that count for it; outcomes of one class alone are passed over.
-    The outcomes' errors are taken as independent. False where nothing can be compared.
+    One entry an outcome, each of the stays that count for it; outcomes that fewer than three patients have or
+    lack are passed over, for their error is not known. Where `scores` are the best of several `choices`, more
+    is asked: chance alone is then as rare as with one. The outcomes' errors are taken as independent. False
+    where nothing can be compared.
     """
     differences, variances = [], []
     for label, score, other, who in zip(labels, scores, others, patients, strict=True):
         label = np.asarray(label, dtype=bool)
-        if label.all() or not label.any() or len(np.unique(who)) < 2:
+        if min(len(np.unique(who[own])) for own in (label, ~label)) < FEWEST_PATIENTS:
             continue
         found = areas(label, np.stack([score, other]), who)
         differences.append(found.auc[0] - found.auc[1])
         variances.append(max(0.0, float(np.array([1, -1]) @ found.covariance @ np.array([1, -1]))))
     if not differences:
         return False
-    return float(np.sum(differences)) > float(np.sqrt(np.sum(variances)))
+    margin = norm.isf(norm.sf(1.0) / max(1, choices))  # standard errors
+    return float(np.sum(differences)) > float(margin * np.sqrt(np.sum(variances)))
 
 
 def adapted(

@@ -26,7 +26,7 @@ KNOTS = (0.05, 0.35, 0.65, 0.95)
 CLOSEST = 1e-6  # to 0 or 1 that a prediction counts as
 ITERATIONS = 50
 RIDGE = 1e-3
-FARTHEST = 30.0  # logit beyond which a fit has run away: the classes are separated
+FARTHEST = 15.0  # median logit beyond which a fit has run away: the classes are separated
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,8 @@ def fit(
             size = np.where(worse, size / 2, size)
         beta[work], value[work] = after, found
         settled[work] = (np.abs(gradient) <= 1e-7 * np.maximum(total[work], 1)[:, None]).all(axis=1)
-    good = settled if ridge else settled & (np.abs(beta @ design.T + shift).max(axis=1) < FARTHEST)
+    middle = np.quantile(np.abs(beta @ design.T + shift), 0.5, axis=1)
+    good = settled if ridge else settled & (middle < FARTHEST)
     return np.where(good[:, None], beta / size_of, np.nan)
 
 

@@ -37,7 +37,7 @@ def compare(predictions: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
         }
         first = next(iter(runs.values()))
         labels, who = first["label"].to_numpy().astype(bool), first["patient_id"].to_numpy()
-        if labels.all() or not labels.any():
+        if labels.all() or not labels.any() or len(np.unique(who)) < 2:
             continue
         place = {key: i for i, key in enumerate(runs)}
         found = areas(labels, np.stack([run["probability"].to_numpy() for run in runs.values()]), who)
@@ -59,7 +59,8 @@ def compare(predictions: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
 def _pairs(keys: list[Key]) -> Iterator[tuple[Key, Key]]:
     for one in keys:
         for other in keys:
-            same_arm = one[1:] == other[1:]
+            # fine-tuned, re-fitted and local models are all adapted; recalibration leaves the ranking alone
+            same_arm = (one[1], one[3]) == (other[1], other[3]) and "recalibrate" not in one[2] + other[2]
             beside = one[0] in FOUNDATION and other[0].startswith("baseline")
             tuned = (one[0], other[0]) == FOUNDATION
             unchanged = one[0] == other[0] and (one[1], other[1]) == ("adapted", "zero_shot")

@@ -99,6 +99,8 @@ def area_intervals(
 
     Newcombe's where fewer than ten patients have the event or lack it, or all pairs are ranked one way.
     """
+    if len(np.unique(patients)) < 2:  # no variance among patients
+        patients = np.arange(len(labels))
     found = areas(labels, scores, patients)
     n_events, n_others = (len(np.unique(patients[own])) for own in (labels, ~labels))
     rows = []

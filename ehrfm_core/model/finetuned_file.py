@@ -31,9 +31,9 @@ def restore(path: Path, start: LlamaForCausalLM) -> Finetuned | None:
         with safe_open(path, "pt") as file:
             known = json.loads((file.metadata() or {})["run"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            weight, bias = (tensors.pop(name).numpy() for name in HEAD)
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError):
         return None
-    weight, bias = (tensors.pop(name).numpy() for name in HEAD)
     model = copy.deepcopy(start)
     model.load_state_dict(tensors, strict=False)  # tied weights stand once
     return Finetuned(

@@ -97,6 +97,8 @@ def test_a_choice_must_be_better_by_more_than_chance() -> None:
     assert clearly_better([labels], [good], [bad], [patients])
     assert not clearly_better([labels], [bad], [good], [patients])
     assert not clearly_better([labels], [good], [good], [patients])
+    two = np.arange(60) < 2  # patients with the event: their spread is not known
+    assert not clearly_better([two], [two + 0.1 * good], [bad], [patients])
     nobody = np.zeros(60, dtype=bool)
     assert not clearly_better([nobody], [good], [bad], [patients])
     assert clearly_better([nobody, labels], [good, good], [bad, bad], [patients, patients])
@@ -110,6 +112,17 @@ def test_of_two_models_as_good_as_each_other_a_change_is_rare() -> None:
         one, other = (labels + rng.normal(size=60) for _ in range(2))
         changed += clearly_better([labels], [one], [other], [np.arange(60)])
     assert changed / 300 < 0.22  # 16 % beyond one standard error, in place of 50 %
+
+
+def test_the_best_of_several_is_no_more_often_chosen_by_chance() -> None:
+    rng = np.random.default_rng(2)
+    changed = 0
+    for _ in range(300):
+        labels, patients = rng.random(60) < 0.4, np.arange(60)
+        runs = [labels + rng.normal(size=60) for _ in range(5)]
+        best = max(runs[1:], key=lambda scores: roc_auc_score(labels, scores))
+        changed += clearly_better([labels], [best], [runs[0]], [patients], choices=4)
+    assert changed / 300 < 0.22
 
 
 def test_where_local_stays_say_otherwise_the_probe_follows() -> None:
@@ -134,6 +147,15 @@ def test_recalibration_moves_the_level_and_leaves_the_ranking() -> None:
         assert roc_auc_score(labels, after) == pytest.approx(roc_auc_score(labels, before), abs=1e-6)
     assert moved.slope < 0.7
     assert not np.isclose(before.sum(), labels.sum(), rtol=0.2)
+
+
+def test_a_slope_that_levels_all_risks_is_not_taken() -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.random(len(LOCAL)) < 0.3  # labels that the probe knows nothing of
+    moved = recalibrate(SOURCE, LOCAL.states, noise, slope=True)
+    assert moved.slope == 1.0 or moved.slope > 0.05
+    turned = recalibrate(SOURCE, LOCAL.states, SOURCE.probability(LOCAL.states) < 0.2, slope=True)
+    assert turned.slope == 1.0
 
 
 def test_too_little_to_fit_leaves_the_source_s_probe_as_it_was() -> None:

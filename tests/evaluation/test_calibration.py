@@ -47,6 +47,13 @@ def test_what_was_put_in_is_found() -> None:
     assert right["ici"] < 0.01 < found["ici"]
 
 
+def test_a_steep_fit_is_a_fit() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(-3, 3, 20_000)
+    found = measures(rng.random(len(x)) < expit(3 * x), expit(x))
+    assert found["calibration_slope"] == pytest.approx(3, abs=0.2)
+
+
 def test_groups_of_like_predictions_lose_little() -> None:
     labels, p = drawn(5_000)
     fine, grouped = measures(labels, p, most_groups=None), measures(labels, p)

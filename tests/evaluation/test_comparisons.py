@@ -18,6 +18,9 @@ RUNS = {
     ("finetuned", "zero_shot", "none", 0.0): 1.4,
     ("baseline_n_tokens", "zero_shot", "none", 0.0): 0.4,
     ("probe", "adapted", "refit", 1.0): 1.1,
+    ("probe", "adapted", "recalibrate", 1.0): 1.0,
+    ("finetuned", "adapted", "finetune", 1.0): 1.3,
+    ("baseline_n_tokens", "adapted", "refit", 1.0): 0.5,
     ("probe", "adapted", "refit", 0.05): 0.2,  # a draw: not compared
 }
 
@@ -47,18 +50,31 @@ def made(n: int = 200, *, rate: float = 0.3, seed: int = 0) -> tuple[pl.DataFram
 def test_pairs_are_those_that_mean_something() -> None:
     table = compare(*made())
     assert dict(table.schema) == RESULT_FILES["comparisons"]
-    pairs = table.filter(outcome="death").select("first_model", "first_arm", "second_model", "second_arm")
-    assert set(pairs.rows()) == {
-        ("probe", "zero_shot", "baseline_n_tokens", "zero_shot"),
-        ("finetuned", "zero_shot", "baseline_n_tokens", "zero_shot"),
-        ("finetuned", "zero_shot", "probe", "zero_shot"),
-        ("probe", "adapted", "probe", "zero_shot"),
+    names = ("first_model", "first_adapt_method", "second_model", "second_adapt_method")
+    unchanged = table.filter(outcome="death", first_arm="zero_shot")
+    assert set(unchanged.select(names).rows()) == {
+        ("probe", "none", "baseline_n_tokens", "none"),
+        ("finetuned", "none", "baseline_n_tokens", "none"),
+        ("finetuned", "none", "probe", "none"),
+    }
+    adapted = table.filter(outcome="death", first_arm="adapted")
+    assert set(adapted.filter(second_arm="adapted").select(names).rows()) == {
+        ("probe", "refit", "baseline_n_tokens", "refit"),
+        ("finetuned", "finetune", "baseline_n_tokens", "refit"),
+        ("finetuned", "finetune", "probe", "refit"),
+    }
+    assert set(adapted.filter(second_arm="zero_shot").select(names).rows()) == {
+        ("probe", "refit", "probe", "none"),
+        ("probe", "recalibrate", "probe", "none"),
+        ("finetuned", "finetune", "finetuned", "none"),
+        ("baseline_n_tokens", "refit", "baseline_n_tokens", "none"),
     }
 
 
 def test_differences_and_their_tests_are_those_of_the_predictions() -> None:
     predictions, patients = made()
     table = compare(predictions, patients)
+    table = table.filter(first_arm="zero_shot")
     row = table.filter(outcome="icu", first_model="finetuned", second_model="probe").row(0, named=True)
     runs = [
         predictions.filter(outcome="icu", model=model, arm="zero_shot").sort(ID)
@@ -83,3 +99,5 @@ def test_few_patients_give_no_p_value_and_one_class_no_row() -> None:
     none = predictions.with_columns(pl.lit(value=False).alias("label"))
     assert compare(none, patients).is_empty()
     assert dict(compare(none, patients).schema) == RESULT_FILES["comparisons"]
+    one = patients.with_columns(pl.lit("p").alias("patient_id"))
+    assert compare(predictions, one).is_empty()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ehrfm_core.evaluation.delong import areas
+from ehrfm_core.evaluation.delong import area_intervals, areas
 from ehrfm_core.evaluation.metrics import roc_auc
 
 
@@ -74,3 +74,10 @@ def test_an_interval_stays_within_its_bounds() -> None:
 def test_one_class_has_no_area(labels: list[bool]) -> None:
     with pytest.raises(ValueError, match="both classes"):
         areas(np.array(labels), np.array([0.1, 0.2]))
+
+
+def test_one_patient_s_stays_give_newcombe_s_interval() -> None:
+    labels = np.array([True, False, True, False])
+    area, low, high = area_intervals(labels, np.array([[0.9, 0.1, 0.4, 0.6]]), np.zeros(4))[0]
+    assert area == 0.75
+    assert 0 <= low < area < high <= 1

@@ -101,7 +101,8 @@ def test_frames_have_the_contract_s_columns_and_every_arm() -> None:
     assert result.decision_curves.height == n_runs * len(OUTCOMES) * len(THRESHOLDS)
     assert set(result.subsamples["site"]) == {"b"}
     pairs = result.comparisons.filter(test_site="b", outcome="death")
-    assert pairs.height == 4 + 4 + 4 + len(METHODS)  # probe beside baselines; adapted beside unchanged
+    # the probe beside baselines: unchanged, re-fitted and of local stays; adapted beside unchanged
+    assert pairs.height == 4 + 2 * 4 + 4 + len(METHODS)
 
 
 def test_predictions_are_every_test_stay_that_counts() -> None:
