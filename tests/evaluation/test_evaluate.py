@@ -174,7 +174,7 @@ def test_zero_shot_predictions_ignore_the_targets_training_split() -> None:
     assert not result.predictions.filter(adapted).equals(both().predictions.filter(adapted))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_rows_changes_nothing(seed: int) -> None:
     assert same(run(*(shuffled(site, seed + i) for i, site in enumerate(sites()))), both())
