@@ -30,7 +30,7 @@ PENALTIES = (0.01, 1.0)  # C of a probe fitted on local stays alone
 METHODS = ("refit", "local", "recalibrate", "recalibrate_slope")
 HOME_STAYS = 2_000  # of the source, at most, that a probe is fitted on together with local ones
 FEWEST_PATIENTS = 3  # with an event and without, that a choice may stand on
-LEAST_SLOPE = 0.05  # of a recalibration: below it every stay would have the same risk
+SLOPES = (0.05, 5.0)  # of a recalibration: beyond them risks would all be alike, or all 0 and 1
 STEPS = 256  # a unit of log-odds, of the many predictions of repeated draws: 12 bits each on disk
 
 
@@ -97,14 +97,14 @@ def recalibrate(probe: Probe, states: np.ndarray, labels: np.ndarray, *, slope: 
     """Fit intercept, or intercept and slope, on local stays; as it was where they carry no fit.
 
     They carry none where a class is empty, nor a slope where it does not settle, would turn the ranking round
-    or all but level it.
+    or would level or split all risks, as on two or three stays.
     """
     moved = _logit(probe.probability(states))
     ones, n = np.ones((len(moved), 1)), np.ones((1, len(moved)))
     happened = labels.astype(np.float64)[None]
     if slope:
         beta = fit(np.column_stack([ones, moved]), n, happened)[0]
-        if np.isfinite(beta).all() and beta[1] > LEAST_SLOPE:
+        if np.isfinite(beta).all() and SLOPES[0] < beta[1] < SLOPES[1]:
             return Recalibrated(probe, float(beta[0]), float(beta[1]))
     shift = fit(ones, n, happened, offset=moved)[0, 0]
     return Recalibrated(probe, float(shift) if np.isfinite(shift) else 0.0, 1.0)

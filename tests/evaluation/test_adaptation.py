@@ -158,6 +158,14 @@ def test_a_slope_that_levels_all_risks_is_not_taken() -> None:
     assert turned.slope == 1.0
 
 
+def test_a_few_stays_that_are_parted_give_no_slope() -> None:
+    p = SOURCE.probability(LOCAL.states)
+    ends = LOCAL.take(np.array([np.argmin(p), np.argmax(p)]))
+    moved = recalibrate(SOURCE, ends.states, np.array([False, True]), slope=True)
+    assert moved.slope == 1.0
+    assert len(np.unique(moved.probability(LOCAL.states))) == len(np.unique(p))
+
+
 def test_too_little_to_fit_leaves_the_source_s_probe_as_it_was() -> None:
     one = LOCAL.take(np.flatnonzero(LOCAL.labels(DEATH))[:1])
     found = adapted(SOURCE, HOME, one, TUNING, DEATH)
