@@ -133,6 +133,6 @@ def _figures(metrics: pl.DataFrame) -> str:
     for row in chosen.iter_rows(named=True):
         if row["estimate"] is None:
             continue
-        span = "" if row["ci_low"] is None else f" [{row['ci_low']:.2f}–{row['ci_high']:.2f}]"
+        span = "" if row["ci_low"] is None else f" [{row['ci_low']:.2f} to {row['ci_high']:.2f}]"
         words.append(f"{arms.arm_label(row)}: {names[row['metric']]} {row['estimate']:.2f}{span}")
     return "; ".join(words) + "." if words else ""

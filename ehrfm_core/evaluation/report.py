@@ -134,7 +134,10 @@ def shares(study: Study) -> tuple[list[str], list[list[str]]]:
 def _with_interval(estimate: float | None, low: float | None, high: float | None) -> str:
     if estimate is None:
         return NONE
-    return f"{estimate:.3f}" + (f" [{low:.3f}–{high:.3f}]" if low is not None and high is not None else "")
+    if low is None or high is None:
+        return f"{estimate:.3f}"
+    between = " to " if low < 0 else "–"
+    return f"{estimate:.3f} [{low:.3f}{between}{high:.3f}]"
 
 
 def _table(head: list[str], body: list[list[str]]) -> str:
