@@ -95,9 +95,10 @@ def sidebar() -> Study | None:
         names = {name: _label(name, item) for name, item in found.items()}
         name = ui.pick("Study", names, key=state.STUDY, what="study")
         study = found[name]
-        outcomes = {outcome.name: outcome.label for outcome in OUTCOMES.values()}
-        outcome = ui.pick("Outcome", outcomes, key=state.OUTCOME, what="outcome")
-        st.caption(OUTCOMES[outcome].definition)
+        outcomes = study.outcomes if isinstance(study, Study) else OUTCOMES
+        labels = {name: outcome.label for name, outcome in outcomes.items()}
+        outcome = ui.pick("Outcome", labels, key=state.OUTCOME, what="outcome")
+        st.caption(ui.plain(outcomes[outcome].definition))
         if isinstance(study, Study):
             if study.manifest.synthetic:
                 st.badge(f"{stamp.WORD} DATA", icon=":material/science:", color="orange")

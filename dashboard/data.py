@@ -16,7 +16,6 @@ import streamlit as st
 
 from dashboard import state
 from ehrfm_core.errors import UserError
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, list_studies, open_study
 from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE
 from ehrfm_core.study.runs import Run, read_run
@@ -75,20 +74,21 @@ def _paths(folder: str, digest: str, site: str) -> pl.DataFrame:
     study = open_study(folder)
     if study.has("evaluate"):
         return study.site_table(site, "paths")
-    nothing = (pl.lit(None, pl.Float32).alias(f"risk_{name}") for name in OUTCOMES)
+    nothing = (pl.lit(None, pl.Float32).alias(f"risk_{name}") for name in study.outcomes)
     return study.site_table(site, "hourly").drop("state").with_columns(nothing)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _stays(folder: str, digest: str, site: str) -> pl.DataFrame:
+    study = open_study(folder)
     stays = _site_table(folder, digest, site, "stays").with_columns(
-        outcome.counts().alias(f"counts_{outcome.name}") for outcome in OUTCOMES.values()
+        outcome.counts().alias(f"counts_{outcome.name}") for outcome in study.outcomes.values()
     )
-    if not open_study(folder).has("embed"):
+    if not study.has("embed"):
         return stays
     paths = _paths(folder, digest, site)
     last = paths.filter(pl.col("hour") == pl.col("hour").max()).select(
-        "hospitalization_id", *(f"risk_{name}" for name in OUTCOMES)
+        "hospitalization_id", *(f"risk_{name}" for name in study.outcomes)
     )
     dynamics = _site_table(folder, digest, site, "dynamics")
     key = "hospitalization_id"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 
 MIN_EVENTS = 10  # below this an estimate is drawn with a warning
 MIN_CELL = 11  # smaller groups are not shown as a rate on a map
@@ -121,11 +121,11 @@ def centres(low: float, high: float, bins: int) -> np.ndarray:
     return (edges[:-1] + edges[1:]) / 2
 
 
-def availability(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def availability(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes = OUTCOMES) -> pl.DataFrame:
     """One row a site and outcome: stays that count, events and rate, in all splits and in the test split."""
     rows = []
     for site, frame in frames.items():
-        for name, outcome in OUTCOMES.items():
+        for name, outcome in outcomes.items():
             counted = frame.filter(pl.col(f"counts_{name}"))
             test = counted.filter(pl.col("split") == "test")
             rows.append(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from ehrfm_core.outcomes import OUTCOMES, Outcomes, early
+
 _NUMBERS = {
     "age": ("Age, years", 0),
     "los_hours": ("Length of stay, hours", 0),
@@ -24,7 +26,7 @@ _GROUPS = {"sex": "Sex", "race": "Race", "ethnicity": "Ethnicity"}
 _MAX_LEVELS = 5
 
 
-def table_one(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def table_one(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes = OUTCOMES) -> pl.DataFrame:
     """One row a characteristic, one column a site; with two sites the standardised mean difference.
 
     Numbers are median (quartiles), flags and groups are count (share of the stays where it is known). SMD:
@@ -51,7 +53,10 @@ def table_one(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         missing = {s: f"{f[column].null_count():,}" for s, f in frames.items()}
         if any(value != "0" for value in missing.values()):
             rows.append(_row(f"{title}: not recorded", missing))
-    for column, label in _FLAGS.items():
+    own = {name: outcome for name, outcome in outcomes.items() if name not in OUTCOMES}
+    flags = _FLAGS | {early(name): f"{outcome.label}: in the window already" for name, outcome in own.items()}
+    flags |= {name: f"{outcome.label}: at any time" for name, outcome in own.items()}
+    for column, label in flags.items():
         series = {site: frame[column].drop_nulls().cast(pl.Float64) for site, frame in frames.items()}
         rows.append(_row(label, {s: _count(v) for s, v in series.items()}, _smd(series)))
     table = pl.DataFrame(rows, infer_schema_length=None)

@@ -6,7 +6,7 @@ browser between light and dark; colours that carry meaning are fixed here and re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ SITE_COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#009E73"
 OUTCOME_COLOURS = {"death": "#CC79A7", "long_los": "#E69F00", "icu": "#56B4E9", "imv": "#009E73"}
 OUTCOME_DASHES = {"death": "solid", "long_los": "dash", "icu": "dot", "imv": "dashdot"}
 MODEL_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+MORE_OUTCOME_COLOURS = ("#D55E00", "#0072B2", "#7B8794", "#8C6D31")  # of a user's own, in their order
 ACCENT = "#E69F00"
 NEUTRAL = "#7B8794"
 GRID = "rgba(128, 140, 155, 0.18)"
@@ -41,6 +42,23 @@ def site_colours(sites: Sequence[str]) -> dict[str, str]:
     {'mimic': '#0072B2', 'ucmc': '#D55E00'}
     """
     return {site: SITE_COLOURS[i % len(SITE_COLOURS)] for i, site in enumerate(sites)}
+
+
+def outcome_lines(outcomes: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and dash of each outcome, the same on every page; those of a user's own follow the paper's.
+
+    >>> outcome_lines(["death", "crrt"])["crrt"]
+    ('#D55E00', 'longdash')
+    """
+    own = [name for name in outcomes if name not in OUTCOME_COLOURS]
+    more = {
+        name: (
+            MORE_OUTCOME_COLOURS[i % len(MORE_OUTCOME_COLOURS)],
+            "longdash" if i % 2 == 0 else "longdashdot",
+        )
+        for i, name in enumerate(own)
+    }
+    return {name: (colour, OUTCOME_DASHES[name]) for name, colour in OUTCOME_COLOURS.items()} | more
 
 
 def alpha(colour: str, opacity: float) -> str:

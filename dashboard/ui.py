@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import data, stamp, state, theme
-from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 _STAGE_SENTENCE = {
@@ -117,7 +117,8 @@ def table(
 
 def current() -> tuple[Study, Outcome]:
     """The study and the outcome chosen in the sidebar."""
-    return data.current_study(), OUTCOMES[st.session_state[state.OUTCOME]]
+    study = data.current_study()
+    return study, study.outcomes[st.session_state[state.OUTCOME]]
 
 
 class StageMissingError(Exception):

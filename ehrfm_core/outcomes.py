@@ -1,12 +1,13 @@
-"""The paper's four outcomes, who counts for each, and how they are read from CLIF tables.
+"""The outcomes of a study and who counts for each: the paper's four, and any that its user has defined.
 
-Source of the definitions: arXiv 2504.10422, section "Outcomes".
+Source of the paper's definitions: arXiv 2504.10422, section "Outcomes".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the hours of the window are wanted where polars is not installed
     import polars as pl
@@ -44,6 +45,8 @@ class Outcome:
         return (known & ~pl.col(self.excluded_by).fill_null(value=True)).alias("counts")
 
 
+Outcomes = Mapping[str, Outcome]  # by name, in the order in which they are shown
+
 OUTCOMES: dict[str, Outcome] = {
     outcome.name: outcome
     for outcome in (
@@ -63,3 +66,18 @@ OUTCOMES: dict[str, Outcome] = {
         ),
     )
 }
+
+
+def early(name: str) -> str:
+    """The column that tells whether an event lies in the window already, whatever the window's length."""
+    return f"{name}_24h"
+
+
+def with_own(definitions: Iterable[Mapping[str, Any]]) -> dict[str, Outcome]:
+    """The paper's outcomes, then the user's: mappings with name, label and definition.
+
+    >>> list(with_own([{"name": "crrt", "label": "CRRT", "definition": "…"}]))
+    ['death', 'long_los', 'icu', 'imv', 'crrt']
+    """
+    own = (Outcome(d["name"], d["label"], d["definition"], excluded_by=early(d["name"])) for d in definitions)
+    return OUTCOMES | {outcome.name: outcome for outcome in own}

@@ -189,7 +189,7 @@ def _tokenize(options: argparse.Namespace, known: Manifest | None) -> tuple[Mani
     from ehrfm_core.study.writer import create_or_open
     from ehrfm_core.synthesis.mark import is_synthetic
     from train.continued import find_start, scheme_of
-    from train.token_options import token_settings
+    from train.token_options import own_outcomes, token_settings
     from train.tokenize import tokenize
 
     folder: Path = options.study
@@ -200,13 +200,14 @@ def _tokenize(options: argparse.Namespace, known: Manifest | None) -> tuple[Mani
     before = known or Manifest(source, list(sites))
     start = find_start(folder, before, options)
     settings, event_map = scheme_of(start, before, options) if start else token_settings(before, options)
+    own = own_outcomes(before, options.outcomes)
     opened = {  # before anything is written
-        name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map)
+        name: open_meds(path, options.meds_map) if is_meds(path) else open_directory(path, event_map, own)
         for name, path in sites.items()
     }
     synthetic = options.synthetic or any(is_synthetic(path) for path in sites.values())
     manifest = create_or_open(folder, sites=list(sites), source=source, synthetic=synthetic)
-    return manifest, tokenize(folder, manifest, opened, settings, event_map, start)
+    return manifest, tokenize(folder, manifest, opened, settings, event_map, own, start)
 
 
 def _pretrain_alone(options: argparse.Namespace) -> int:

@@ -24,10 +24,9 @@ from ehrfm_core.dynamics.states import ReadOut, last_states
 from ehrfm_core.evaluation.probes import Probe, fit_source_probes, readouts
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.hardware import bf16_pays
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, write_json, write_table
-from ehrfm_core.study.layout import FITTED_MAPS, MAPS, MODEL, PROBES, SITE_FILES, site_file
+from ehrfm_core.study.layout import FITTED_MAPS, MAPS, MODEL, PROBES, SITE_FILES, site_file, site_schema
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import open_study
 from ehrfm_core.study.windows import Windows, read_whole, read_windows
@@ -124,7 +123,7 @@ def _probes(source: Windows, forward: Forward) -> dict[str, Probe]:
         states = last_states(
             forward, source.tokens.take(rows), context=source.context.take(rows), progress=progress
         )
-    return fit_source_probes(source.stays[rows], states)
+    return fit_source_probes(source.stays[rows], states, source.outcomes)
 
 
 def _read(window: Windows, forward: Forward, shards: Path, identity: str) -> ReadOut:
@@ -194,17 +193,19 @@ def _write_site(
             }
         ),
     }
-    few = ("information", *(f"risk_{name}" for name in OUTCOMES))
+    few = ("information", *(f"risk_{name}" for name in window.outcomes))
     for name, frame in frames.items():
         file = folder / site_file(site, name)
-        write_table(file, frame, SITE_FILES[name], few_values=few if name == "jumps" else ())
+        write_table(
+            file, frame, site_schema(name, window.outcomes), few_values=few if name == "jumps" else ()
+        )
         result.files.append(site_file(site, name))
 
 
 def _risks(window: Windows, out: ReadOut, outcomes: tuple[str, ...]) -> dict[str, pl.Series]:
     """Risk of every outcome after every token; null for a stay that does not count, or without a probe."""
     risks = {}
-    for name, outcome in OUTCOMES.items():
+    for name, outcome in window.outcomes.items():
         column = f"risk_{name}"
         if name not in outcomes:
             risks[column] = pl.Series(column, [None] * len(window.stays), dtype=pl.List(pl.Float32))

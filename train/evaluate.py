@@ -17,9 +17,8 @@ from ehrfm_core.evaluation.evaluate import SiteData
 from ehrfm_core.evaluation.evaluate import evaluate as fit
 from ehrfm_core.evaluation.probes import Probe
 from ehrfm_core.model.hardware import bf16_pays
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.files import fingerprint, read_json, write_table
-from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file
+from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file, site_schema
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
@@ -85,6 +84,7 @@ def evaluate(
                 finetuned=tuned.predictions if tuned else None,
                 carried=tuned.thresholds if tuned else None,
                 repeats=repeats,
+                outcomes=study.outcomes,
                 progress=lambda done, total: progress(done, total, ""),
             )
         result = StageResult([], (tuned.notes if tuned else []) + found.notes)
@@ -95,7 +95,7 @@ def evaluate(
             of_site, largest = _tokens(study, site, tokenizer)
             types.append(of_site)
             for name, frame in (("paths", _with_risks(study, site, probes)), ("largest_jumps", largest)):
-                write_table(folder / site_file(site, name), frame, SITE_FILES[name])
+                write_table(folder / site_file(site, name), frame, site_schema(name, study.outcomes))
                 result.files.append(site_file(site, name))
         more = {"token_types": pl.concat(types)}
         for name in RESULT_FILES:
@@ -127,7 +127,7 @@ def _tokens(study: Study, site: str, tokenizer: Tokenizer) -> tuple[pl.DataFrame
     jumps = study.site_table(site, "jumps")
     test = study.site_table(site, "stays").filter(pl.col("split") == "test")
     types = token_types(windows.join(test, on=ID, how="semi"), jumps, tokenizer)
-    largest = largest_jumps(windows, jumps, tokenizer)
+    largest = largest_jumps(windows, jumps, tokenizer, outcomes=study.outcomes)
     return types.with_columns(pl.lit(site).alias("site")), largest
 
 
@@ -151,14 +151,14 @@ def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFra
     states = hourly["state"].to_numpy()
     chunks = np.array_split(states, max(1, len(states) // CHUNK))  # the probe works in float64
     counts = study.site_table(site, "stays").select(
-        ID, *(outcome.counts().alias(f"counts_{name}") for name, outcome in OUTCOMES.items())
+        ID, *(outcome.counts().alias(f"counts_{name}") for name, outcome in study.outcomes.items())
     )
     frame = hourly.drop("state").join(counts, on=ID, how="left", maintain_order="left")
     at_end = (frame["hour"] == frame["hour"].max()).to_numpy()
     # hourly states are held in half precision; at the end of the window the whole state is at hand
     end = frame.filter(at_end).select(ID).join(study.site_table(site, "states"), on=ID, maintain_order="left")
     risks = []
-    for name in OUTCOMES:
+    for name in study.outcomes:
         risk = np.full(len(states), np.nan)
         if name in probes:
             risk = np.concatenate([probes[name].probability(part) for part in chunks])
@@ -170,7 +170,7 @@ def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFra
             pl.when(pl.col(f"counts_{name}"))
             .then(pl.col(f"risk_{name}").fill_nan(None))
             .alias(f"risk_{name}")
-            for name in OUTCOMES
+            for name in study.outcomes
         )
         .drop(pl.selectors.starts_with("counts_"))
     )

@@ -23,7 +23,6 @@ from ehrfm_core.evaluation.probes import Probe, readouts
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
 from ehrfm_core.model.finetuned_file import keep, restore
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.files import fingerprint, write_table
 from ehrfm_core.study.layout import MODEL, RESULT_FILES
 from ehrfm_core.study.reader import Study
@@ -200,7 +199,7 @@ class _Runs:
         stays = window.stays[rows]
         labels = [
             stays.select(
-                pl.when(OUTCOMES[name].counts()).then(pl.col(name).cast(pl.Float32)).alias(name)
+                pl.when(window.outcomes[name].counts()).then(pl.col(name).cast(pl.Float32)).alias(name)
             ).to_series()
             for name in self.names
         ]

@@ -14,14 +14,13 @@ from ehrfm_core.dynamics.later import Later, read_later
 from ehrfm_core.dynamics.maps import Maps
 from ehrfm_core.dynamics.shards import after, shards_of
 from ehrfm_core.dynamics.whole_stays import WholeStays
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import Outcomes
 from ehrfm_core.study.files import fingerprint, write_parts, write_table
-from ehrfm_core.study.layout import MORE_SITE_FILES, site_file
+from ehrfm_core.study.layout import site_file, site_schema
 from ehrfm_core.study.windows import Windows
 from train.progress import progress_bar
 
 SHARD_TOKENS = 1_000_000
-SCHEMA = MORE_SITE_FILES["later"]
 
 
 def follow_stays(
@@ -40,6 +39,7 @@ def follow_stays(
 
     `outcomes` are those of the forward pass's read-outs; `identity` says of what the pass is.
     """
+    schema = site_schema("later", window.outcomes)
     parts = shards_of(whole.rest, shard_tokens=SHARD_TOKENS)
     total = int(whole.rest.sum())
 
@@ -53,13 +53,14 @@ def follow_stays(
                 if frame is None:
                     told = after(progress, done, total)
                     later = read_later(forward, own, max_tokens=max_tokens, progress=told)
-                    frame = _frame(window.stays[part], later, maps, outcomes)
-                    write_table(path, frame, SCHEMA)
+                    frame = _frame(window.stays[part], later, maps, outcomes, window.outcomes)
+                    frame = frame.select(pl.col(column).cast(dtype) for column, dtype in schema.items())
+                    write_table(path, frame, schema)
                 done += int(own.rest.sum())
                 progress(done, max(total, 1), "")
                 yield frame
 
-    write_parts(folder / site_file(window.site, "later"), frames(), SCHEMA)
+    write_parts(folder / site_file(window.site, "later"), frames(), schema)
 
 
 def _kept(path: Path) -> pl.DataFrame | None:
@@ -70,7 +71,9 @@ def _kept(path: Path) -> pl.DataFrame | None:
         return None
 
 
-def _frame(stays: pl.DataFrame, later: Later, maps: Maps, outcomes: tuple[str, ...]) -> pl.DataFrame:
+def _frame(
+    stays: pl.DataFrame, later: Later, maps: Maps, read: tuple[str, ...], outcomes: Outcomes
+) -> pl.DataFrame:
     frame = pl.DataFrame(
         {
             ID: stays[ID].gather(later.stay),
@@ -81,12 +84,12 @@ def _frame(stays: pl.DataFrame, later: Later, maps: Maps, outcomes: tuple[str, .
             **maps.place(later.states).to_frame().to_dict(),
         }
     )
-    for name, outcome in OUTCOMES.items():
+    for name, outcome in outcomes.items():
         column = f"risk_{name}"
-        if name not in outcomes:
+        if name not in read:
             frame = frame.with_columns(pl.lit(None, dtype=pl.Float32).alias(column))
             continue
-        risk = pl.Series(expit(later.risks[:, outcomes.index(name)]), dtype=pl.Float32)
+        risk = pl.Series(expit(later.risks[:, read.index(name)]), dtype=pl.Float32)
         counts = stays.select(outcome.counts()).to_series().gather(later.stay)
         frame = frame.with_columns(pl.when(counts).then(risk).alias(column))
-    return frame.select(pl.col(column).cast(dtype) for column, dtype in SCHEMA.items())
+    return frame

@@ -52,7 +52,11 @@ def redact_study(
         for site in study.sites:
             stays, states = _states(study, site, tokenizer, forward, shares, seed)
             if stays.height:
-                tables.append(redaction_rows(site, stays, states, probes, seed=seed, n_bootstrap=n_bootstrap))
+                tables.append(
+                    redaction_rows(
+                        site, stays, states, probes, study.outcomes, seed=seed, n_bootstrap=n_bootstrap
+                    )
+                )
             else:
                 result.notes.append(f"{site} has no stay in its test split: nothing to leave events out of.")
         write_table(folder / result_file(NAME), pl.concat(tables), MORE_RESULT_FILES[NAME])

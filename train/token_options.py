@@ -12,6 +12,7 @@ from ehrfm_core.tokens.settings import BINS, LABS, LONGEST_HOURS, PRESETS, SCHEM
 
 if TYPE_CHECKING:
     from ehrfm_core.clif.event_map import EventMap
+    from ehrfm_core.clif.outcome_file import OwnOutcome
     from ehrfm_core.study.manifest import Manifest
 
 
@@ -54,6 +55,12 @@ def add_token_arguments(command: argparse.ArgumentParser) -> None:
         "ehrfm_core/clif/maps/all.yaml, which explains itself)",
     )
     group.add_argument(
+        "--outcomes",
+        metavar="FILE",
+        help="outcomes of your own beside the paper's four: a YAML file that says from which events or table "
+        "they are read (ehrfm_core/clif/outcome_file.py shows one), or `none` to leave out those of before",
+    )
+    group.add_argument(
         "--meds-map",
         type=Path,
         metavar="FILE",
@@ -87,6 +94,18 @@ def token_settings(manifest: Manifest, options: argparse.Namespace) -> tuple[Tok
         settings = TokenSettings()
     event_map = EventMap.from_json(before["events"]) if "events" in before else load_map("paper")
     return changed(settings, event_map, options)
+
+
+def own_outcomes(manifest: Manifest, given: str | None) -> tuple[OwnOutcome, ...]:
+    """Outcomes of the user's own: of the file that is given, else as the study was made; none for `none`."""
+    from ehrfm_core.clif.outcome_file import OwnOutcome, load_outcomes
+
+    if given == "none":
+        return ()
+    if given is not None:
+        return load_outcomes(Path(given))
+    done = manifest.stages.get("tokenize")
+    return tuple(OwnOutcome.from_json(value) for value in (done.settings.get("outcomes", []) if done else []))
 
 
 def changed(

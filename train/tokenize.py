@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,17 @@ import polars as pl
 
 from ehrfm_core import __version__
 from ehrfm_core.clif.event_map import EventMap
+from ehrfm_core.clif.files import TableFiles
+from ehrfm_core.clif.outcome_file import OwnOutcome
+from ehrfm_core.clif.own_outcomes import add_own_outcomes, outcome_tables
 from ehrfm_core.clif.site import Progress, Site, read_site
 from ehrfm_core.clif.tables import ID, ClifDirectory
 from ehrfm_core.cohort import SOURCE_SPLIT, TARGET_SPLIT, add_split
 from ehrfm_core.errors import UserError
+from ehrfm_core.outcomes import Outcome, with_own
 from ehrfm_core.sources.meds import MedsDirectory, read_meds
 from ehrfm_core.study.files import write_json, write_parts, write_table
-from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, site_file
+from ehrfm_core.study.layout import SITE_FILES, TOKENIZER, Schema, site_file, site_schema
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.writer import StageResult
 from ehrfm_core.tokens.categories import Bins, CategoryCounts
@@ -37,6 +41,29 @@ from train.progress import bar_if_long, say
 from train.stages import run_stage
 from train.token_summary import notes_of, summary_of
 
+Directory = ClifDirectory | MedsDirectory
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcomes:
+    """The user's own outcomes and each site's tables of them."""
+
+    own: tuple[OwnOutcome, ...]
+    listed: Mapping[str, Mapping[str, TableFiles]]
+
+    @property
+    def all(self) -> dict[str, Outcome]:
+        return with_own(outcome.to_json() for outcome in self.own)
+
+    def add(self, name: str, site: Site, directory: Directory, settings: TokenSettings) -> None:
+        """Add their columns to the stays of a site that has been read, and what is said to its notes."""
+        clif = directory if isinstance(directory, ClifDirectory) else None
+        site.stays, notes = add_own_outcomes(
+            site.stays, clif, self.listed[name], self.own, window_hours=settings.window_hours
+        )
+        site.notes += notes
+
+
 FILES = ("stays", "timelines", "windows", "earlier", "categories")
 SOURCE_LACKS = "the source's training split lacks"
 
@@ -44,12 +71,16 @@ SOURCE_LACKS = "the source's training split lacks"
 def tokenize(
     folder: Path,
     manifest: Manifest,
-    opened: Mapping[str, ClifDirectory | MedsDirectory],
+    opened: Mapping[str, Directory],
     settings: TokenSettings,
     event_map: EventMap,
+    own: Sequence[OwnOutcome] = (),
     start: Start | None = None,
 ) -> bool:
-    """Run the stage: the tokenizer is fitted on the source or that of `start`, then used for every site."""
+    """Run the stage: the tokenizer is fitted on the source or that of `start`, then used for every site.
+
+    `own` are outcomes of the user's own.
+    """
     recorded = asdict(settings) | {
         "more_windows": list(settings.more_windows),
         "events": event_map.to_json(),
@@ -60,14 +91,18 @@ def tokenize(
     }
     if start:
         recorded["from"] = start.recorded
-    inputs = {site: hashes_of(directory) for site, directory in opened.items()}
+    if own:
+        recorded["outcomes"] = [outcome.to_json() for outcome in own]
+    listed = {site: outcome_tables(directory.folder, own) for site, directory in opened.items()}
+    inputs = {site: hashes_of(directory, listed[site]) for site, directory in opened.items()}
     _refuse_the_source_as_a_target(inputs, manifest.source)
 
     def work() -> StageResult:
         for left in folder.glob(".events-*.partial"):  # of a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".events-", suffix=".partial", dir=folder) as scratch:
-            return _work(folder, manifest.source, opened, settings, event_map, start, Path(scratch))
+            outcomes = _Outcomes(tuple(own), listed)
+            return _work(folder, manifest.source, opened, settings, event_map, outcomes, start, Path(scratch))
 
     return run_stage(folder, manifest, "tokenize", settings=recorded, inputs=inputs, work=work)
 
@@ -75,9 +110,10 @@ def tokenize(
 def _work(
     folder: Path,
     source: str,
-    opened: Mapping[str, ClifDirectory | MedsDirectory],
+    opened: Mapping[str, Directory],
     settings: TokenSettings,
     event_map: EventMap,
+    outcomes: _Outcomes,
     start: Start | None,
     scratch: Path,
 ) -> StageResult:
@@ -91,6 +127,7 @@ def _work(
             read[name] = _read(
                 opened[name], event_map, scratch / name, settings, source=name == source, progress=progress
             )
+        outcomes.add(name, read[name], opened[name], settings)
         say(f"  {name}: {read[name].stays.height:,} stays, {read[name].store.n_events:,} events read")
     if start:
         refuse_trained_patients(start, read)
@@ -100,7 +137,8 @@ def _work(
     expected: Bins = {}
     for name in ordered:
         site = read.pop(name)
-        summary, notes, bins = _write_site(folder, name, site, tokenizer, expected or None, lacking)
+        schema = site_schema("stays", outcomes.all)
+        summary, notes, bins = _write_site(folder, name, site, tokenizer, expected or None, lacking, schema)
         expected = expected or bins
         result.files += [site_file(name, file) for file in FILES]
         result.summary["sites"][name] = summary
@@ -120,7 +158,7 @@ def _work(
 
 
 def _read(
-    directory: ClifDirectory | MedsDirectory,
+    directory: Directory,
     event_map: EventMap,
     scratch: Path,
     settings: TokenSettings,
@@ -151,12 +189,18 @@ def _read(
 
 
 def _write_site(
-    folder: Path, name: str, site: Site, tokenizer: Tokenizer, expected: Bins | None, lacking: str
+    folder: Path,
+    name: str,
+    site: Site,
+    tokenizer: Tokenizer,
+    expected: Bins | None,
+    lacking: str,
+    schema: Schema,
 ) -> tuple[dict[str, Any], list[str], Bins]:
     """Write one site's tables; its key figures, notes, and the bins of its training stays.
 
     `expected` are the bins of the source's training stays; None where this is the source. `lacking` says who
-    does not know a code that becomes UNK.
+    does not know a code that becomes UNK; `schema` has the columns of stays.parquet.
     """
     settings, stays = tokenizer.settings, site.stays
     kinds = Kinds(tokenizer, site.store.items)
@@ -176,7 +220,7 @@ def _write_site(
     with bar_if_long(f"{name}: writing", " stays") as progress:
         write_parts(folder / site_file(name, "timelines"), frames(progress), SITE_FILES["timelines"])
     stays = stays.with_columns(pl.Series("n_tokens", np.minimum(lengths[0], settings.window_tokens)))
-    write_table(folder / site_file(name, "stays"), stays.select(*SITE_FILES["stays"]), SITE_FILES["stays"])
+    write_table(folder / site_file(name, "stays"), stays.select(*schema), schema)
     windows = pl.concat(
         pl.DataFrame(
             {

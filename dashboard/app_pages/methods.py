@@ -10,7 +10,6 @@ import streamlit as st
 from dashboard import data, quality, ui
 from dashboard.charts.maps import KINDS
 from dashboard.charts.overview import loss_ladder
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study
 
 DEFINITIONS = (
@@ -80,7 +79,7 @@ def main() -> None:
     study, _ = ui.current()
     ui.header("Methods and limits", "What does every number mean, how was it made, and what can it not tell?")
     definitions()
-    outcomes()
+    outcomes(study)
     model(study)
     map_quality(study)
     ui.section("Known limits")
@@ -104,17 +103,17 @@ def definitions() -> None:
                 st.caption(sentence)
 
 
-def outcomes() -> None:
-    """The four outcomes and who counts."""
+def outcomes(study: Study) -> None:
+    """The outcomes and who counts."""
     ui.section("Outcomes")
     st.table(
         pl.DataFrame(
             {
-                "Outcome": [o.label for o in OUTCOMES.values()],
-                "Definition": [o.definition for o in OUTCOMES.values()],
+                "Outcome": [o.label for o in study.outcomes.values()],
+                "Definition": [o.definition for o in study.outcomes.values()],
                 "Left out": [
                     "stays with the event in the first 24 h" if o.excluded_by else "nobody"
-                    for o in OUTCOMES.values()
+                    for o in study.outcomes.values()
                 ],
             }
         ),

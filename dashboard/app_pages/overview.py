@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import data, measures, stamp, ui
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
-from ehrfm_core.outcomes import Outcome
+from ehrfm_core.outcomes import Outcome, Outcomes
 from ehrfm_core.study import Study
 from ehrfm_core.tokens.vocabulary import PREFIX_FAMILIES
 
@@ -31,12 +31,12 @@ def main() -> None:
     ui.needs(study, "tokenize")
     frames = {site: data.stays(study, site) for site in sites}
     site_cards(study, frames, outcome)
-    outcome_table(frames)
+    outcome_table(frames, study.outcomes)
     notes(study)
     few = len(sites) <= 2  # Table 1 has a column a site: more of them need the whole width
     left, right = st.columns([3, 2], gap="large") if few else (st.container(), st.container())
     with left:
-        characteristics(frames)
+        characteristics(frames, study.outcomes)
     with right:
         composition(study)
     next_views()
@@ -96,13 +96,13 @@ def notes(study: Study) -> None:
             st.markdown("\n".join(f"- {note}" for note in found))
 
 
-def outcome_table(frames: dict[str, pl.DataFrame]) -> None:
+def outcome_table(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None:
     """Which outcome can be answered at which site."""
     ui.section(
         "Outcomes",
         "Stays that count for each outcome, and how many had it. Intervals are only as good as the events.",
     )
-    table = measures.availability(frames)
+    table = measures.availability(frames, outcomes)
     table = table.with_columns(
         verdict=pl.struct("test_n", "test_events").map_elements(
             lambda row: measures.verdict(row["test_n"], row["test_events"]), return_dtype=pl.String
@@ -132,11 +132,11 @@ def outcome_table(frames: dict[str, pl.DataFrame]) -> None:
     )
 
 
-def characteristics(frames: dict[str, pl.DataFrame]) -> None:
+def characteristics(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None:
     """Table 1."""
     ui.section("Who the patients are", "All stays of the study, every split.")
     ui.table(
-        table_one(frames),
+        table_one(frames, outcomes),
         height="content",
         alt="Table 1: characteristics of the stays by site",
         column_config={

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import data, population, quality, state, stays, theme, timeline, ui
 from dashboard.charts import maps
 from dashboard.charts.patient import lanes
-from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         st.subheader(f"Stay {stay}", anchor=False, width="content")
         stays.stepping(listed["hospitalization_id"].to_list(), site, stay)
     row = data.stays(study, site).filter(hospitalization_id=stay).row(0, named=True)
-    summary(row, outcome)
+    summary(study, row, outcome)
     left, right = st.columns([5, 2], gap="medium")
     with left:
         day(study, site, stay)
@@ -44,11 +44,11 @@ def main() -> None:
         pictures(study, site, stay, row)
 
 
-def summary(row: dict[str, object], outcome: Outcome) -> None:
+def summary(study: Study, row: dict[str, object], outcome: Outcome) -> None:
     """Who it is and what became of them, in one line."""
     who = [text for text in (_age(row["age"]), row["sex"], row["race"]) if text]
     parts = [", ".join(str(item) for item in who) or "No demographics recorded"]
-    for name, other in OUTCOMES.items():
+    for name, other in study.outcomes.items():
         happened = row[name]
         if row[f"counts_{name}"]:
             mark = "**yes**" if happened else "no"
@@ -90,11 +90,13 @@ def day(study: Study, site: str, stay: str) -> None:
     path = population.path(study, site, stay)
     hours = len(path) - 1 if len(path) > 1 else 24
     counting = [
-        o.label for name, o in OUTCOMES.items() if len(path) and path[f"risk_{name}"].null_count() < len(path)
+        o.label
+        for name, o in study.outcomes.items()
+        if len(path) and path[f"risk_{name}"].null_count() < len(path)
     ]
     events = tokens.filter(~pl.col("prefix"))["event"].n_unique()
     ui.chart(
-        lanes(tokens, largest, path, hours=hours),
+        lanes(tokens, largest, path, study.outcomes, hours=hours),
         key="lanes",
         alt=f"Three lanes over 24 hours for stay {stay}: events by family, jump at each token, risk after "
         "each hour",

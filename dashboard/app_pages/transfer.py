@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import arms, data, measures, probabilities, roc, state, theme, ui
 from dashboard.charts import transfer as charts
-from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 METRICS = {
@@ -190,7 +190,7 @@ def everything(study: Study, outcome: Outcome) -> None:
         metrics = metrics.filter(pl.col("outcome") == outcome.name)
     shown = metrics.with_columns(
         pl.col("model").map_elements(arms.model_label, return_dtype=pl.String),
-        pl.col("outcome").replace({name: other.label for name, other in OUTCOMES.items()}),
+        pl.col("outcome").replace({name: other.label for name, other in study.outcomes.items()}),
         pl.col("metric").replace(METRICS),
         arm=pl.struct("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").map_elements(
             arms.arm_label, return_dtype=pl.String

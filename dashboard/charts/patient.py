@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from dashboard import theme
 from dashboard.timeline import LABELS, PREFIX_LABEL
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 
 HOURS = 24
 HEIGHT, LANES_PX, LANE_PX = 720, 240, 24  # of the figure; of a lane of charts; of a family of events
@@ -17,7 +17,12 @@ _LANE_ORDER = [PREFIX_LABEL, *LABELS.values()]
 
 
 def lanes(
-    tokens: pl.DataFrame, largest: pl.DataFrame, path: pl.DataFrame, *, hours: int = HOURS
+    tokens: pl.DataFrame,
+    largest: pl.DataFrame,
+    path: pl.DataFrame,
+    outcomes: Outcomes = OUTCOMES,
+    *,
+    hours: int = HOURS,
 ) -> go.Figure:
     """Three aligned lanes over 0 … `hours`.
 
@@ -39,7 +44,7 @@ def lanes(
     )
     _events(figure, tokens, largest)
     _jumps(figure, tokens, largest)
-    _risks(figure, path, hours)
+    _risks(figure, path, outcomes, hours)
     theme.style(
         figure,
         height=HEIGHT + events - LANES_PX,
@@ -143,10 +148,11 @@ def _numbered(figure: go.Figure, largest: pl.DataFrame, y: str, *, row: int) -> 
         )
 
 
-def _risks(figure: go.Figure, path: pl.DataFrame, hours: int) -> None:
+def _risks(figure: go.Figure, path: pl.DataFrame, outcomes: Outcomes, hours: int) -> None:
     """A line an outcome the stay counts for, named at its end."""
     ends: dict[str, float] = {}
-    for name, outcome in OUTCOMES.items():
+    colours = theme.outcome_lines(outcomes)
+    for name, outcome in outcomes.items():
         known = path.select("hour", risk=pl.col(f"risk_{name}")).drop_nulls()
         if known.is_empty():
             continue
@@ -155,7 +161,7 @@ def _risks(figure: go.Figure, path: pl.DataFrame, hours: int) -> None:
             x=known["hour"].to_numpy(),
             y=known["risk"].to_numpy(),
             mode="lines",
-            line={"color": theme.OUTCOME_COLOURS[name], "dash": theme.OUTCOME_DASHES[name], "width": 2.2},
+            line={"color": colours[name][0], "dash": colours[name][1], "width": 2.2},
             hovertemplate=f"{outcome.label}: %{{y:.1%}} at hour %{{x}}<extra></extra>",
             row=3,
             col=1,
@@ -165,12 +171,12 @@ def _risks(figure: go.Figure, path: pl.DataFrame, hours: int) -> None:
         figure.add_annotation(
             x=hours + 0.4,
             y=y,
-            text=f"<b>{OUTCOMES[name].label}</b> {100 * ends[name]:.0f} %",
+            text=f"<b>{outcomes[name].label}</b> {100 * ends[name]:.0f} %",
             xref="x3",
             yref="y3",
             xanchor="left",
             showarrow=False,
-            font={"color": theme.OUTCOME_COLOURS[name], "size": 12},
+            font={"color": colours[name][0], "size": 12},
         )
     figure.update_yaxes(range=[0, top], tickformat=".0%", nticks=5, row=3, col=1)
 

@@ -203,18 +203,18 @@ def _source(path: Path, place: int, entry: Any) -> EventSource:
     entry = dict(entry)
     times = entry.pop("time", None)
     times = [times] if isinstance(times, str) else times
-    filters = _filters(where, entry.pop("where", []))
+    filters = filters_of(where, entry.pop("where", []))
     for key in ("often_empty",):
         if not isinstance(entry.get(key, False), bool):
             raise UserError(f"{where}: `{key}` must be true or false.")
     detail = entry.get("detail", [])
-    entry["detail"] = tuple(_texts(where, "detail", [detail] if isinstance(detail, str) else detail))
+    entry["detail"] = tuple(texts_of(where, "detail", [detail] if isinstance(detail, str) else detail))
     for key in set(entry) - {"often_empty", "detail"}:
         if not isinstance(entry[key], str) or not entry[key]:
             raise UserError(f"{where}: `{key}` must be text, not {entry[key]!r}.")
     if not times or not {"table", "family"} <= set(entry):
         raise UserError(f"{where} lacks `{'time' if not times else 'table` or `family'}`.")
-    source = EventSource(**entry, times=tuple(_texts(where, "time", times)), where=filters)
+    source = EventSource(**entry, times=tuple(texts_of(where, "time", times)), where=filters)
     if (source.code is None) == (source.name is None):
         raise UserError(f"{where} needs either `code` (a column) or `name` (one code for all rows).")
     if source.name is not None and not (source.value or source.where):
@@ -230,13 +230,15 @@ def _source(path: Path, place: int, entry: Any) -> EventSource:
     return source
 
 
-def _texts(where: str, key: str, value: Any) -> list[str]:
+def texts_of(where: str, key: str, value: Any) -> list[str]:
+    """A list of columns as YAML gives it; UserError, beginning with `where`, where it is none."""
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise UserError(f"{where}: `{key}` must be a column or a list of columns.")
     return value
 
 
-def _filters(where: str, value: Any) -> tuple[Filter, ...]:
+def filters_of(where: str, value: Any) -> tuple[Filter, ...]:
+    """Filters as YAML gives them, one or a list; UserError, beginning with `where`, where one is none."""
     entries = [value] if isinstance(value, dict) else value
     filters = []
     for entry in entries if isinstance(entries, list) else [{}]:

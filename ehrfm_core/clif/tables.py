@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from ehrfm_core.clif.columns import id_text, number, time_utc
 from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.files import TableFiles, find_tables, scan_part, schema_of
 from ehrfm_core.errors import UserError
+
+if TYPE_CHECKING:
+    from ehrfm_core.clif.outcome_file import OwnOutcome
 
 ID = "hospitalization_id"
 ID_COLUMNS = (ID, "patient_id")
@@ -100,8 +104,10 @@ class ClifDirectory:
 TIME_TYPE = pl.Datetime("us", "UTC")
 
 
-def open_directory(folder: Path, event_map: EventMap) -> ClifDirectory:
+def open_directory(folder: Path, event_map: EventMap, own: Sequence[OwnOutcome] = ()) -> ClifDirectory:
     """Find and check every table that is read; only hospitalization and patient must be there.
+
+    `own` are outcomes of the user's own, whose tables are read too.
 
     Raises UserError where the folder or a needed table is missing, a file is not readable, a needed column
     is missing, an id is no id, or a time has no zone.
@@ -113,14 +119,14 @@ def open_directory(folder: Path, event_map: EventMap) -> ClifDirectory:
                 f"{folder} holds no clif_{table}.parquet (or .csv, .csv.gz, or folder of parts): a CLIF "
                 f"directory needs at least {' and '.join(f'clif_{name}' for name in NEEDED)}."
             )
-    read = dict.fromkeys((*NEEDED, *WATCHED, *event_map.tables))
+    outcomes = {outcome.table: outcome.times for outcome in own if outcome.table}
+    read = dict.fromkeys((*NEEDED, *WATCHED, *event_map.tables, *outcomes))
     tables = {name: found[name] for name in read if name in found}
     directory = ClifDirectory(folder, tables, {name: schema_of(table) for name, table in tables.items()})
     for table, columns in NEEDED.items():
         _need(directory, table, columns)
     for table in tables:
-        _check_times(directory, table, _times(event_map, table))
-        _check_ids(directory, table)
+        check_table(directory, table, times=(*_times(event_map, table), *outcomes.get(table, ())))
     for table, columns in WATCHED.items():
         if table in directory:
             _need(directory, table, columns)
@@ -131,6 +137,12 @@ def open_directory(folder: Path, event_map: EventMap) -> ClifDirectory:
     for table, column in static:
         _need(directory, table, (column,))
     return directory
+
+
+def check_table(directory: ClifDirectory, table: str, *, times: Sequence[str]) -> None:
+    """Raise UserError where a time of a table has no zone, or an id is none."""
+    _check_times(directory, table, list(dict.fromkeys(times)))
+    _check_ids(directory, table)
 
 
 def _times(event_map: EventMap, table: str) -> list[str]:

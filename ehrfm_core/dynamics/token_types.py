@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens.decode import subject_table, subjects, token_table
 from ehrfm_core.tokens.tokenizer import Tokenizer
@@ -89,7 +89,12 @@ def _measured(flat: pl.DataFrame, *keys: str) -> pl.DataFrame:
 
 
 def largest_jumps(
-    windows: pl.DataFrame, jumps: pl.DataFrame, tokenizer: Tokenizer, *, k: int = PER_STAY
+    windows: pl.DataFrame,
+    jumps: pl.DataFrame,
+    tokenizer: Tokenizer,
+    *,
+    k: int = PER_STAY,
+    outcomes: Outcomes = OUTCOMES,
 ) -> pl.DataFrame:
     """The `k` largest event jumps of every stay, one row each: the columns of `largest_jumps.parquet`.
 
@@ -112,7 +117,7 @@ def largest_jumps(
         "subject": pl.col("subject").list.gather(at),
         "jump": pl.col("jump").list.gather(at),
         "information": pl.col("information").list.gather(at),
-        **{f"change_{name}": _change(f"risk_{name}", jumps, at) for name in OUTCOMES},
+        **{f"change_{name}": _change(f"risk_{name}", jumps, at) for name in outcomes},
     }
     long = (
         frame.with_columns(
@@ -141,7 +146,7 @@ def largest_jumps(
         "jump",
         "information",
     ]
-    return named.select(*order, *(f"change_{name}" for name in OUTCOMES)).sort(ID, "rank")
+    return named.select(*order, *(f"change_{name}" for name in outcomes)).sort(ID, "rank")
 
 
 def _change(risk: str, jumps: pl.DataFrame, at: pl.Expr) -> pl.Expr:

@@ -14,7 +14,7 @@ from ehrfm_core.evaluation.run_measures import SPECIFICITY
 from ehrfm_core.evaluation.sites import ID, Stays
 from ehrfm_core.evaluation.thresholds import Levels
 from ehrfm_core.evaluation.value_features import Codes
-from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.outcomes import Outcome, Outcomes
 from ehrfm_core.study.layout import RESULT_FILES
 
 IN_MATRIX = ("probe", "baseline_token_counts", "baseline_boosting")
@@ -34,10 +34,11 @@ class Arms:
         *,
         vocabulary_size: int,
         codes: Codes | None,
+        outcomes: Outcomes,
         seed: int,
     ) -> None:
         self.sites, self.given, self.drawn, self.seed = sites, given, drawn, seed
-        self.vocabulary_size, self.codes = vocabulary_size, codes
+        self.vocabulary_size, self.codes, self.outcomes = vocabulary_size, codes, outcomes
         self.source = next(iter(sites))
         self.probes: dict[str, Probe] = {}
         self.notes: list[str] = []
@@ -59,11 +60,11 @@ class Arms:
     def fit(self, tick: Callable[[], None]) -> None:
         """Fit and predict for every site and outcome."""
         for name, stays in self.sites.items():
-            for outcome in OUTCOMES.values():
+            for outcome in self.outcomes.values():
                 self._outcome(name, stays, outcome)
                 tick()
         if len(self.sites) > 2:
-            for outcome in OUTCOMES.values():
+            for outcome in self.outcomes.values():
                 self._matrix(outcome)
 
     def _outcome(self, name: str, stays: Stays, outcome: Outcome) -> None:

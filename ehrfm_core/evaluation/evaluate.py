@@ -21,7 +21,7 @@ from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import ID, SiteData, Stays, align
 from ehrfm_core.evaluation.subgroups import by_subgroup, groups_of
 from ehrfm_core.evaluation.value_features import Codes
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 from ehrfm_core.study.layout import RESULT_FILES
 
 __all__ = ["Evaluation", "SiteData", "evaluate"]
@@ -61,6 +61,7 @@ def evaluate(
     finetuned: pl.DataFrame | None = None,
     carried: pl.DataFrame | None = None,
     repeats: int = REPEATS,
+    outcomes: Outcomes = OUTCOMES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Fit on the source's training split, test everywhere, and adapt to a little or all of each target's.
@@ -84,7 +85,7 @@ def evaluate(
         raise UserError(f"The source {source!r} is none of the sites {', '.join(names)}; name one of them.")
     if len(set(names)) < len(names):
         raise UserError(f"A site stands twice among {', '.join(names)}; give each its own name.")
-    total = 4 * len(sites) * len(OUTCOMES)
+    total = 4 * len(sites) * len(outcomes)
     steps = iter(range(1, total + 1))
 
     def tick() -> None:
@@ -106,6 +107,7 @@ def evaluate(
             drawn,
             vocabulary_size=vocabulary_size,
             codes=Codes.of(vocabulary) if vocabulary else None,
+            outcomes=outcomes,
             seed=seed,
         )
         arms.fit(tick)
@@ -114,10 +116,18 @@ def evaluate(
         patients = _patients(tests)
         thresholds = pl.concat([arms.thresholds] + ([] if carried is None else [carried]))
         scores = score(
-            predictions, patients, seed=seed, n_bootstrap=n_bootstrap, thresholds=thresholds, tick=tick
+            predictions,
+            patients,
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+            thresholds=thresholds,
+            outcomes=outcomes,
+            tick=tick,
         )
-        associations, by_decile, association_notes = _associations(tests, tick=tick)
-        outliers, outlier_notes = describe_outliers(tests, seed=seed, n_bootstrap=n_bootstrap, tick=tick)
+        associations, by_decile, association_notes = _associations(tests, outcomes, tick=tick)
+        outliers, outlier_notes = describe_outliers(
+            tests, outcomes=outcomes, seed=seed, n_bootstrap=n_bootstrap, tick=tick
+        )
         groups = pl.concat(
             groups_of(test.frame).with_columns(pl.lit(name).alias("test_site"))
             for name, test in tests.items()
@@ -155,7 +165,7 @@ def _drawn(aligned: dict[str, Stays], source: str, *, repeats: int, seed: int) -
 
 
 def _associations(
-    tests: dict[str, Stays], *, tick: Callable[[], None]
+    tests: dict[str, Stays], outcomes: Outcomes, *, tick: Callable[[], None]
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Associations and deciles at every site; a site without test stays has had its note."""
     tables: list[pl.DataFrame] = []
@@ -163,7 +173,7 @@ def _associations(
     notes: list[str] = []
     for test in tests.values():
         notes += unmeasured(test)
-        for outcome in OUTCOMES.values():
+        for outcome in outcomes.values():
             table, found = associate(test, outcome)
             tables.append(table)
             groups.append(deciles(test, outcome))

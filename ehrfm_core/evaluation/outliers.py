@@ -39,7 +39,7 @@ from ehrfm_core.evaluation.metrics import Ranking
 from ehrfm_core.evaluation.proportions import wilson_interval
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.evaluation.stratified import StratifiedRanking, mantel_haenszel, strata_of
-from ehrfm_core.outcomes import OUTCOMES, Outcome
+from ehrfm_core.outcomes import OUTCOMES, Outcome, Outcomes
 from ehrfm_core.study.layout import RESULT_FILES
 
 CHARTING = "n_tokens"
@@ -55,6 +55,7 @@ def describe_outliers(
     *,
     seed: int,
     n_bootstrap: int = 1000,
+    outcomes: Outcomes = OUTCOMES,
     tick: Callable[[], None] | None = None,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Rows of `outliers.parquet` for the test split of each site, and notes on what is missing.
@@ -70,7 +71,7 @@ def describe_outliers(
             notes.append(f"{site} has no table of outlier scores (anomaly.parquet); run embed again.")
         for name in found:
             rows += _with(_charting(test, name), site=site, detector=name)
-        for outcome in OUTCOMES.values():
+        for outcome in outcomes.values():
             if found:
                 key = zlib.crc32(f"{site}\n{outcome.name}\noutliers".encode())
                 rng = np.random.default_rng([seed, key])

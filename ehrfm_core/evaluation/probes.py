@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ehrfm_core.dynamics.readouts import LinearReadouts
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 
 MAX_ITERATIONS = 5000
 FEWEST_EVENTS_TO_FIT = 2
@@ -99,7 +99,9 @@ def fit_probe(
     return probe, converged
 
 
-def fit_source_probes(stays: pl.DataFrame, states: np.ndarray) -> dict[str, Probe]:
+def fit_source_probes(
+    stays: pl.DataFrame, states: np.ndarray, outcomes: Outcomes = OUTCOMES
+) -> dict[str, Probe]:
     """One probe an outcome, fitted on the stays that count for it; none where there are too few events.
 
     Row i of `stays` and of `states` (n × D) is the same stay, all of the source's training split.
@@ -107,7 +109,7 @@ def fit_source_probes(stays: pl.DataFrame, states: np.ndarray) -> dict[str, Prob
     probes = {}
     usable = np.isfinite(states).all(axis=1)
     with threadpool_limits(limits=1, user_api="blas"):
-        for name, outcome in OUTCOMES.items():
+        for name, outcome in outcomes.items():
             counted = stays.select(outcome.counts()).to_series().to_numpy() & usable
             labels = stays[name].fill_null(value=False).to_numpy()[counted]
             if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS_TO_FIT:

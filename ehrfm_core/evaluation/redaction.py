@@ -10,7 +10,7 @@ import polars as pl
 from ehrfm_core.evaluation.intervals import percentile_interval, replicates
 from ehrfm_core.evaluation.metrics import Ranking
 from ehrfm_core.evaluation.probes import Probe
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 from ehrfm_core.study.layout import MORE_RESULT_FILES
 
 Redacted = tuple[str, float, int]  # dropped, share, repeat
@@ -22,6 +22,7 @@ def redaction_rows(
     stays: pl.DataFrame,
     states: Mapping[Redacted, np.ndarray],
     probes: Mapping[str, Probe],
+    outcomes: Outcomes = OUTCOMES,
     *,
     seed: int,
     n_bootstrap: int,
@@ -34,7 +35,7 @@ def redaction_rows(
     """
     rows: list[tuple[object, ...]] = []
     for name, probe in probes.items():
-        outcome = OUTCOMES[name]
+        outcome = outcomes[name]
         counted = stays.select(outcome.counts()).to_series().to_numpy()
         labels = stays[name].fill_null(value=False).to_numpy()[counted]
         patients = stays["patient_id"].to_numpy()[counted]

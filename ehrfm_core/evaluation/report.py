@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.published import published
 from ehrfm_core.study.reader import Study
 
@@ -62,7 +61,7 @@ def associations(study: Study) -> tuple[list[str], list[list[str]]]:
         body.append(
             [
                 row["site"],
-                OUTCOMES[row["outcome"]].label,
+                study.outcomes[row["outcome"]].label,
                 row["feature"],
                 _with_interval(row["coefficient"], row["ci_low"], row["ci_high"]),
                 NONE if per_unit is None else f"{per_unit:.3g}",
@@ -91,14 +90,20 @@ def areas(study: Study) -> tuple[list[str], list[list[str]]]:
         cells = dict(zip(part["outcome"], part.iter_rows(named=True), strict=True))
         line = [MODELS.get(str(model), str(model)), f"{study.source} → {site}", str(arm).replace("_", " ")]
         line.append(NONE if method == "none" else str(method))
-        for outcome in OUTCOMES:
+        for outcome in study.outcomes:
             cell = cells.get(outcome)
             shown = _with_interval(*(cell[x] for x in ("estimate", "ci_low", "ci_high"))) if cell else NONE
             known = paper.filter(model=model, arm=arm, outcome=outcome)
             comparable = arm != "adapted" or method == "finetune"
             line.append(shown + (f" ({known['roc_auc'][0]:.3f})" if known.height and comparable else ""))
         body.append(line)
-    return ["model", "way", "arm", "adapted by", *(o.label + " (published)" for o in OUTCOMES.values())], body
+    return [
+        "model",
+        "way",
+        "arm",
+        "adapted by",
+        *(o.label + " (published)" for o in study.outcomes.values()),
+    ], body
 
 
 def shares(study: Study) -> tuple[list[str], list[list[str]]]:
@@ -114,7 +119,7 @@ def shares(study: Study) -> tuple[list[str], list[list[str]]]:
         stays = study.site_table(str(site), "stays")
         of_all = float(fraction) * stays.filter(pl.col("split") == "train").height / stays.height
         line = [str(site), MODELS[str(model)], str(method), f"{fraction:.1%}", f"{of_all:.2%}"]
-        for outcome in OUTCOMES:
+        for outcome in study.outcomes:
             values = part.filter(pl.col("outcome") == outcome)["estimate"].drop_nulls().to_numpy()
             shown = NONE
             if len(values):
@@ -128,7 +133,7 @@ def shares(study: Study) -> tuple[list[str], list[list[str]]]:
                 shown += f" [published {near['roc_auc'][0]:.3f}]"
             line.append(shown)
         body.append(line)
-    return ["target", "model", "adapted by", "of training split", "of all stays", *OUTCOMES], body
+    return ["target", "model", "adapted by", "of training split", "of all stays", *study.outcomes], body
 
 
 def _with_interval(estimate: float | None, low: float | None, high: float | None) -> str:

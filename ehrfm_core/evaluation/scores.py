@@ -20,7 +20,7 @@ from ehrfm_core.evaluation.intervals import (
 from ehrfm_core.evaluation.models import MODEL_LABELS
 from ehrfm_core.evaluation.run_measures import CARRIED, METRICS, THRESHOLDS, RunMeasures
 from ehrfm_core.evaluation.sites import ID
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes
 from ehrfm_core.study.layout import RESULT_FILES
 
 FEWEST_EVENTS = 10
@@ -51,6 +51,7 @@ def score(
     seed: int,
     n_bootstrap: int = 1000,
     thresholds: pl.DataFrame | None = None,
+    outcomes: Outcomes = OUTCOMES,
     tick: Callable[[], None] | None = None,
 ) -> Scores:
     """Measure every run of `predictions` (rows of predictions.parquet).
@@ -71,7 +72,9 @@ def score(
     joined = predictions.join(patients, on=["test_site", ID], how="left", maintain_order="left")
     for (site, outcome), part in joined.group_by("test_site", "outcome", maintain_order=True):
         rng = np.random.default_rng([seed, zlib.crc32(f"{site}\n{outcome}".encode())])
-        notes += _score_block(part, rows, known, rng=rng, n_bootstrap=n_bootstrap)
+        label = outcomes[str(outcome)].label if outcome in outcomes else str(outcome)
+        where = f"{label} at {site}"
+        notes += _score_block(part, rows, known, where=where, rng=rng, n_bootstrap=n_bootstrap)
         if tick:
             tick()
     tables = {
@@ -85,6 +88,7 @@ def _score_block(
     rows: dict[str, list[dict[str, object]]],
     thresholds: dict[tuple[str, ...], float],
     *,
+    where: str,
     rng: np.random.Generator,
     n_bootstrap: int,
 ) -> list[str]:
@@ -136,9 +140,9 @@ def _score_block(
         for at, estimate, values, all_ in zip(THRESHOLDS, found[2], spread[2], run.everybody(), strict=True):
             figures = _figures("net_benefit", estimate, percentile_interval(values))
             rows["decision_curves"].append(key | {"threshold": at} | figures | {"everybody": all_})
-    notes = _size_notes(keys[0], labels) + _method_notes(keys[0], methods)
+    notes = _size_notes(where, labels) + _method_notes(where, methods)
     estimates, replicated_areas = (np.array(x) for x in zip(*areas, strict=True))
-    return notes + _baseline_notes(keys, estimates, replicated_areas, labels)
+    return notes + _baseline_notes(where, keys, estimates, replicated_areas, labels)
 
 
 def _carried(key: dict[str, object], thresholds: dict[tuple[str, ...], float]) -> float | None:
@@ -170,8 +174,7 @@ def _figures(name: str, estimate: float, interval: Interval) -> dict[str, float 
     }
 
 
-def _size_notes(key: dict[str, object], labels: np.ndarray) -> list[str]:
-    where = f"{_label(key)} at {key['test_site']}"
+def _size_notes(where: str, labels: np.ndarray) -> list[str]:
     events, n = int(labels.sum()), len(labels)
     if events in (0, n):
         return [
@@ -190,8 +193,7 @@ def _size_notes(key: dict[str, object], labels: np.ndarray) -> list[str]:
     return []
 
 
-def _method_notes(key: dict[str, object], methods: dict[str, set[str]]) -> list[str]:
-    where = f"{_label(key)} at {key['test_site']}"
+def _method_notes(where: str, methods: dict[str, set[str]]) -> list[str]:
     notes = []
     if "newcombe" in methods.get("roc_auc", ()):
         notes.append(
@@ -212,7 +214,7 @@ def _method_notes(key: dict[str, object], methods: dict[str, set[str]]) -> list[
 
 
 def _baseline_notes(
-    keys: list[dict[str, object]], auc: np.ndarray, drawn: np.ndarray, labels: np.ndarray
+    where: str, keys: list[dict[str, object]], auc: np.ndarray, drawn: np.ndarray, labels: np.ndarray
 ) -> list[str]:
     """Where a baseline has the higher AUC than the probe of the same arm, by how much and how surely.
 
@@ -244,12 +246,7 @@ def _baseline_notes(
             else f"the foundation model is not shown to do better than {baseline}"
         )
         notes.append(
-            f"{_label(key)} at {key['test_site']}{ARM_LABELS.get(str(key['arm']), '')}: {verdict}; AUC "
+            f"{where}{ARM_LABELS.get(str(key['arm']), '')}: {verdict}; AUC "
             f"{auc[probe]:.3f} against {auc[i]:.3f} of the baseline on the same {n} stays{span}."
         )
     return notes
-
-
-def _label(key: dict[str, object]) -> str:
-    name = str(key["outcome"])
-    return OUTCOMES[name].label if name in OUTCOMES else name

@@ -11,7 +11,7 @@ import re
 import polars as pl
 
 from ehrfm_core.dynamics.detector_names import DETECTORS
-from ehrfm_core.outcomes import OUTCOMES
+from ehrfm_core.outcomes import OUTCOMES, Outcomes, early
 
 FORMAT_VERSION = 1
 MANIFEST = "study.json"
@@ -317,6 +317,27 @@ MORE_RESULT_FILES: dict[str, Schema] = {
         "n_events": pl.Int64(),
     },
 }
+
+
+def site_schema(name: str, outcomes: Outcomes) -> Schema:
+    """Columns of a site's table, with those of outcomes beyond the paper's.
+
+    >>> from ehrfm_core.outcomes import with_own
+    >>> more = with_own([{"name": "crrt", "label": "CRRT", "definition": "…"}])
+    >>> list(site_schema("stays", more))[-2:]
+    ['crrt', 'crrt_24h']
+    """
+    known = SITE_FILES | MORE_SITE_FILES
+    schema = dict(known[name])
+    for own in outcomes:
+        if own in OUTCOMES:
+            continue
+        if name == "stays":
+            schema |= {own: pl.Boolean(), early(own): pl.Boolean()}
+        for prefix in ("risk_", "change_"):
+            if like := schema.get(f"{prefix}{next(iter(OUTCOMES))}"):
+                schema[f"{prefix}{own}"] = like
+    return schema
 
 
 def site_file(site: str, name: str) -> str:

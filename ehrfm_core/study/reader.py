@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 
 from ehrfm_core.errors import UserError
+from ehrfm_core.outcomes import Outcome, with_own
 from ehrfm_core.study.files import fingerprint, read_json
 from ehrfm_core.study.layout import (
     MANIFEST,
     MAPS,
     MORE_RESULT_FILES,
-    MORE_SITE_FILES,
     RESULT_FILES,
-    SITE_FILES,
     TOKENIZER,
     Schema,
     result_file,
     site_file,
+    site_schema,
 )
 from ehrfm_core.study.manifest import Manifest, read_manifest
 
@@ -50,6 +50,12 @@ class Study:
         return self.manifest.source
 
     @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """The paper's outcomes, then those that the study's user has defined, by name."""
+        done = self.manifest.stages.get("tokenize")
+        return with_own(done.settings.get("outcomes", []) if done else [])
+
+    @property
     def digest(self) -> str:
         """First ten hex digits over all file hashes: names this version of the study (cache keys)."""
         files = {path: sha for stage in self.manifest.stages.values() for path, sha in stage.files.items()}
@@ -65,7 +71,7 @@ class Study:
             raise UserError(
                 f"Study {self.name} has no site {site!r}; it has {', '.join(self.manifest.sites)}."
             )
-        return self._read(site_file(site, name), (SITE_FILES | MORE_SITE_FILES)[name])
+        return self._read(site_file(site, name), site_schema(name, self.outcomes))
 
     def result(self, name: str) -> pl.DataFrame:
         """A result table: metrics, predictions, … (see layout.RESULT_FILES and MORE_RESULT_FILES)."""

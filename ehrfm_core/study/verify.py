@@ -9,7 +9,6 @@ import polars as pl
 from sklearn.metrics import roc_auc_score
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study.files import sha256
 from ehrfm_core.study.layout import CARD, LOG, MANIFEST, STAGES, TRAINING, result_file, site_file
 from ehrfm_core.study.reader import Study
@@ -171,7 +170,9 @@ def _predictions(study: Study) -> list[str]:
     file = study.folder / result_file("predictions")
     for (site, outcome), rows in predictions.group_by("test_site", "outcome", maintain_order=True):
         stays = study.site_table(str(site), "stays").filter(pl.col("split") == "test")
-        stays = stays.filter(OUTCOMES[str(outcome)].counts()).select(ID, pl.col(str(outcome)).alias("true"))
+        stays = stays.filter(study.outcomes[str(outcome)].counts()).select(
+            ID, pl.col(str(outcome)).alias("true")
+        )
         joined = rows.join(stays, on=ID, how="left")
         wrong = joined.filter(pl.col("true").ne_missing(pl.col("label"))).height
         if wrong:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ehrfm_core.dynamics.whole_stays import WholeStays
+from ehrfm_core.outcomes import Outcomes
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.history import Chains
@@ -32,6 +33,7 @@ class Windows:
     context: Ragged
     prefix: int  # tokens of the window before the first event
     hours: int
+    outcomes: Outcomes
 
     def split(self, name: str) -> np.ndarray:
         """Which stays are of a split (n)."""
@@ -47,7 +49,7 @@ def read_windows(study: Study, site: str, tokenizer: Tokenizer) -> Windows:
     tokens, minutes = to_ragged(window["tokens"], np.int64), to_ragged(window["minutes"], np.float32)
     context = read_context(study, site, tokenizer, timelines)
     prefix, hours = 1 + len(tokenizer.prefix), int(tokenizer.settings.window_hours)
-    return Windows(site, stays, tokens, minutes, context, prefix, hours)
+    return Windows(site, stays, tokens, minutes, context, prefix, hours, study.outcomes)
 
 
 def read_context(study: Study, site: str, tokenizer: Tokenizer, timelines: pl.DataFrame) -> Ragged:
