@@ -110,7 +110,7 @@ def outcomes(study: Study) -> None:
         pl.DataFrame(
             {
                 "Outcome": [o.label for o in study.outcomes.values()],
-                "Definition": [o.definition for o in study.outcomes.values()],
+                "Definition": [ui.plain(o.definition) for o in study.outcomes.values()],
                 "Left out": [
                     "stays with the event in the first 24 h" if o.excluded_by else "nobody"
                     for o in study.outcomes.values()

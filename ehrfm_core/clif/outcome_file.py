@@ -40,6 +40,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")  # a plain name: nothing outside the site's folder
 UNLISTED = ("unknown", "no")
 LABEL, DEFINITION = 40, 300  # characters
+MARKUP = re.compile(r"[<`*_\[\]#$|~\\]")  # of pages and charts, where a label stands as it is
 KEYS = {"name", "label", "definition", "table", "time", "where", "among", "file", "unlisted"}
 # columns of stays and what is made of them, which an outcome may not be called
 TAKEN = {
@@ -144,9 +145,11 @@ def _entry(path: Path, place: int, entry: Any) -> OwnOutcome:
 
 
 def _text(where: str, key: str, value: Any, longest: int) -> str:
-    """Text for the screen on one line; no `<`, with which markup of charts begins."""
-    if not isinstance(value, str) or "<" in value or len(value) > longest or not value.strip():
-        raise UserError(f"{where}: `{key}` must be text of up to {longest} characters without `<`.")
+    """Text for the screen, on one line."""
+    if not isinstance(value, str) or len(value) > longest or not value.strip():
+        raise UserError(f"{where}: `{key}` must be text of up to {longest} characters.")
+    if key == "label" and (mark := MARKUP.search(value)):
+        raise UserError(f"{where}: `label` stands in charts and pages as it is; leave out the {mark[0]!r}.")
     return " ".join(value.split())
 
 

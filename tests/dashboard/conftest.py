@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.make_own import make_own_study
 from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
@@ -35,6 +36,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (damaged / "results/metrics.parquet").unlink()
     _forget_outliers(make_study(folder / "before", sites={"mimic": 90, "ucmc": 60}))
     forget_newer_results(make_study(folder / "older", sites={"mimic": 60, "ucmc": 50}))
+    make_own_study(folder / "own")
     break_study(folder / "broken")
     return folder
 

@@ -63,6 +63,17 @@ def test_no_shape_of_study_raises(
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_an_outcome_of_the_users_own_is_one_like_the_others(
+    studies: Path, open_page: Open, page: str
+) -> None:
+    app, icu = (open_page(studies, page, b="own", y=outcome) for outcome in ("crrt", "icu"))
+    fine(app)
+    assert len(charts(app)) == len(charts(icu))  # it is the ICU by another name
+    assert "First in crrt\\_therapy, \\*none\\* before" in text(app)
+    assert "Dialysis after 24 h" in str(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_broken_study_shows_its_sentence_instead_of_the_page(
     studies: Path, open_page: Open, page: str
 ) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from ehrfm_core.clif.event_map import MAPS
+from ehrfm_core.study import open_study
 from tests.make_clif import make_tables, write_tables
 from train.__main__ import main
 
@@ -75,6 +76,42 @@ def test_options_that_cannot_be(
     assert main(["tokenize", str(study), "--site", f"a={clif}", *options]) == 1
     assert message in capsys.readouterr().err
     assert not study.exists()
+
+
+def test_outcomes_of_ones_own(clif: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    study, own = tmp_path / "study", tmp_path / "own.yaml"
+    own.write_text(
+        "format: 1\noutcomes:\n"
+        "  - {name: fast, label: Fast, table: vitals, time: recorded_dttm,\n"
+        "     among: {column: vital_category, equals: heart_rate},\n"
+        "     where: {column: vital_value, at_least: 110}}\n"
+        "  - {name: listed, label: Listed, file: mine, unlisted: no}\n"
+    )
+    hospitalizations = pl.read_parquet(clif / "clif_hospitalization.parquet")
+    time = pl.col("admission_dttm") + pl.duration(hours=26)
+    late = hospitalizations.head(2).select("hospitalization_id", outcome=pl.lit("listed"), event_time=time)
+    late.write_parquet(clif / "mine.parquet")
+    command = ["tokenize", str(study), "--site", f"a={clif}"]
+    assert main([*command, "--outcomes", str(own)]) == 0
+    opened = open_study(study)
+    stays = opened.site_table("a", "stays")
+    assert list(opened.outcomes)[-2:] == ["fast", "listed"]
+    assert stays.filter("listed")["hospitalization_id"].sort().equals(late["hospitalization_id"].sort())
+    beats = pl.read_parquet(clif / "clif_vitals.parquet").filter(vital_category="heart_rate")
+    high = beats.filter(pl.col("vital_value") >= 110)["hospitalization_id"].unique()
+    assert 0 < stays.filter("fast").height < stays.height
+    assert stays.filter("fast")["hospitalization_id"].is_in(high.implode()).all()
+    assert not set(stays.drop_nulls("fast")["hospitalization_id"]) - set(beats["hospitalization_id"])
+    own.unlink()
+    capsys.readouterr()
+    assert main(command) == 0  # they live in the study
+    assert "nothing to do" in capsys.readouterr().out
+    late.head(1).write_parquet(clif / "mine.parquet")
+    assert main(command) == 0  # the table of outcomes is an input like the others
+    assert "nothing to do" not in capsys.readouterr().out
+    assert open_study(study).site_table("a", "stays")["listed"].sum() == 1
+    assert main([*command, "--outcomes", "none"]) == 0
+    assert "listed" not in open_study(study).site_table("a", "stays").columns
 
 
 def test_nothing_is_left_of_the_work(clif: Path, tmp_path: Path) -> None:
