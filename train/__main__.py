@@ -130,11 +130,13 @@ def _study(options: argparse.Namespace) -> None:
             ran |= _pretrain(options, manifest, before, execution)
     if options.command in ("study", "embed"):
         quiet_transformers()
-        from train.embed import embed
+        from train.embed import PAPERS, embed
 
         seed = _remembered(before, "embed", "seed", options.seed, 0)
         whole = _remembered(before, "embed", "whole_stay", options.whole_stay, False)
-        ran |= embed(folder, manifest, seed=seed, device=device_of(options.device), whole_stay=whole)
+        probe_c = _remembered(before, "embed", "probe_c", options.probe_c, PAPERS)
+        device = device_of(options.device)
+        ran |= embed(folder, manifest, seed=seed, device=device, whole_stay=whole, probe_c=probe_c)
     if options.command in ("study", "evaluate"):
         quiet_transformers()
         from ehrfm_core.evaluation.adaptation import REPEATS

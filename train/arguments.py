@@ -175,6 +175,12 @@ def parser() -> argparse.ArgumentParser:
             help="also read what comes after the window, to the end of each stay, into "
             "sites/NAME/later.parquet (as before, else no)",
         )
+        command.add_argument(
+            "--probe-c",
+            choices=["1", "tuned"],
+            help="C of the probes' logistic regression and of the baselines': the paper's 1, or the one "
+            "of five with the highest AUC on the tuning split (as before, else 1)",
+        )
     for command in (study, evaluate, redact):
         command.add_argument(
             "--bootstrap",

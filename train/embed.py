@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,19 +39,29 @@ from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
 
 READING = 2  # what is read: goes up where states are read otherwise or more is kept
+PAPERS, TUNED = "1", "tuned"  # C of the probes
 SHARDS = "embedding.partial"  # what a pass that was killed goes on from
 LOGIT_STEPS = 32  # a unit of log-odds
 NAT_STEPS = 128
 
 
-def embed(folder: Path, manifest: Manifest, *, seed: int, device: str, whole_stay: bool = False) -> bool:
+def embed(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    seed: int,
+    device: str,
+    whole_stay: bool = False,
+    probe_c: str = PAPERS,
+) -> bool:
     """Run the stage: the forest and both maps are fitted on the source's training split only.
 
-    With `whole_stay` what comes after the window is read as well, and kept hour by hour.
+    With `whole_stay` what comes after the window is read as well, and kept hour by hour. `probe_c` says
+    whether the probes' C is the paper's or chosen on the tuning split.
     """
-    settings = {"seed": seed, "version": __version__, "reading": READING} | (
-        {"whole_stay": True} if whole_stay else {}
-    )
+    settings: dict[str, Any] = {"seed": seed, "version": __version__, "reading": READING}
+    settings |= {"whole_stay": True} if whole_stay else {}
+    settings |= {"probe_c": probe_c} if probe_c != PAPERS else {}
     inputs = inputs_of(folder, manifest, "embed")
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
@@ -61,7 +72,11 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str, whole_sta
         windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
         result = StageResult(files=[MAPS, FITTED_MAPS, PROBES])
         result.summary["precision"] = "bf16" if bf16 else "fp32"
-        probes = _probes(windows[study.source], Forward(model, device=device, bf16=bf16))
+        probes, penalties = _probes(
+            windows[study.source], Forward(model, device=device, bf16=bf16), choose=probe_c == TUNED
+        )
+        if probe_c == TUNED:
+            result.summary["probe_c"] = penalties
         write_json(folder / PROBES, {name: probe.to_json() for name, probe in probes.items()})
         forward = Forward(model, device=device, bf16=bf16, readouts=readouts(probes))
         identity = fingerprint([settings, inputs, bf16, {name: probes[name].to_json() for name in probes}])
@@ -116,14 +131,19 @@ def embed(folder: Path, manifest: Manifest, *, seed: int, device: str, whole_sta
     return ran
 
 
-def _probes(source: Windows, forward: Forward) -> dict[str, Probe]:
-    """The source's probes, from a first pass over its training split that reads the last state alone."""
-    rows = np.flatnonzero(source.split("train"))
-    with progress_bar(f"embed {source.site}, training split for the probes", " tokens") as progress:
-        states = last_states(
-            forward, source.tokens.take(rows), context=source.context.take(rows), progress=progress
-        )
-    return fit_source_probes(source.stays[rows], states, source.outcomes)
+def _probes(source: Windows, forward: Forward, *, choose: bool) -> tuple[dict[str, Probe], dict[str, float]]:
+    """The source's probes and their C, from a first pass that reads the last states alone."""
+
+    def read(split: str) -> tuple[pl.DataFrame, np.ndarray]:
+        rows = np.flatnonzero(source.split(split))
+        with progress_bar(f"embed {source.site}, {split} split for the probes", " tokens") as progress:
+            states = last_states(
+                forward, source.tokens.take(rows), context=source.context.take(rows), progress=progress
+            )
+        return source.stays[rows], states
+
+    tuning = read("tuning") if choose else None
+    return fit_source_probes(*read("train"), source.outcomes, tuning=tuning)
 
 
 def _read(window: Windows, forward: Forward, shards: Path, identity: str) -> ReadOut:

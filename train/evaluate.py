@@ -51,6 +51,8 @@ def evaluate(
     # tables of an older contract are made again
     settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__, "tables": _digest()}
     settings |= {"repeats": repeats, "finetuning": asdict(finetuning) if finetuning else None}
+    choose_penalty = "probe_c" in manifest.stages["embed"].settings
+    settings |= {"choose_penalty": True} if choose_penalty else {}
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
     def work() -> StageResult:
@@ -85,6 +87,7 @@ def evaluate(
                 carried=tuned.thresholds if tuned else None,
                 repeats=repeats,
                 outcomes=study.outcomes,
+                choose_penalty=choose_penalty,
                 progress=lambda done, total: progress(done, total, ""),
             )
         result = StageResult([], (tuned.notes if tuned else []) + found.notes)

@@ -35,10 +35,12 @@ class Arms:
         vocabulary_size: int,
         codes: Codes | None,
         outcomes: Outcomes,
+        choose_penalty: bool,
         seed: int,
     ) -> None:
         self.sites, self.given, self.drawn, self.seed = sites, given, drawn, seed
         self.vocabulary_size, self.codes, self.outcomes = vocabulary_size, codes, outcomes
+        self.choose_penalty = choose_penalty
         self.source = next(iter(sites))
         self.probes: dict[str, Probe] = {}
         self.notes: list[str] = []
@@ -84,6 +86,7 @@ class Arms:
                 vocabulary_size=self.vocabulary_size,
                 codes=self.codes,
                 probe=self.given.get(outcome.name) if home else None,
+                tuning=stays.split("tuning") if self.choose_penalty else None,
                 seed=self.seed,
             )
             self.notes += notes

@@ -62,6 +62,7 @@ def evaluate(
     carried: pl.DataFrame | None = None,
     repeats: int = REPEATS,
     outcomes: Outcomes = OUTCOMES,
+    choose_penalty: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Fit on the source's training split, test everywhere, and adapt to a little or all of each target's.
@@ -73,7 +74,8 @@ def evaluate(
     their thresholds (rows of thresholds.parquet). With three hospitals or more the models fitted at each
     target are tested at all of them. Every model
     of an outcome is fitted and tested on the stays that count for it; the source's `probes`, where given,
-    were fitted when the states were read. With `vocabulary` there is boosting on values. `progress` is called
+    were fitted when the states were read; with `choose_penalty` C is chosen on the tuning split of the
+    hospital where a model is fitted. With `vocabulary` there is boosting on values. `progress` is called
     with steps done and steps in all. The order of rows in any table changes nothing; the same seed gives the
     same frames, on any number of cores: sums run on one thread, since their order would change the last
     digits.
@@ -108,6 +110,7 @@ def evaluate(
             vocabulary_size=vocabulary_size,
             codes=Codes.of(vocabulary) if vocabulary else None,
             outcomes=outcomes,
+            choose_penalty=choose_penalty,
             seed=seed,
         )
         arms.fit(tick)

@@ -11,7 +11,7 @@ import numpy as np
 from ehrfm_core.evaluation.adaptation import Recalibrated
 from ehrfm_core.evaluation.baselines import Encoder, encoders
 from ehrfm_core.evaluation.boosting import Boosting, fit_boosting
-from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_probe
+from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_chosen, fit_probe
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.evaluation.value_features import Codes, value_features
 from ehrfm_core.outcomes import Outcome
@@ -48,12 +48,13 @@ def fit_models(
     vocabulary_size: int,
     codes: Codes | None = None,
     probe: Probe | None = None,
+    tuning: Stays | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Model], list[str]]:
     """Fit the probe and every baseline on the same stays, those of `training` that count.
 
-    A `probe` that is given was fitted on these stays before, when their states were read. Without `codes`
-    there is no boosting.
+    A `probe` that is given was fitted on these stays before, when their states were read. With `tuning` the
+    C of every regression is chosen there. Without `codes` there is no boosting.
     Empty, with one note, where fewer than two of these stays have the event, or fewer than two do not.
     """
     counting = training.counting(outcome)
@@ -62,11 +63,13 @@ def fit_models(
     if min(events, others) < FEWEST_EVENTS_TO_FIT:
         return {}, [_no_fit(counting, outcome, events)]
     models, notes = {}, []
+    held_out = tuning.counting(outcome) if tuning is not None else None
     for name, encode in encoders(counting, vocabulary_size=vocabulary_size).items():
         if name == "probe" and probe is not None:
             models[name] = Model(name, encode, probe)
             continue
-        fitted, converged = fit_probe(encode(counting), labels)
+        choice = (encode(held_out), held_out.labels(outcome)) if held_out is not None else None
+        fitted, converged, _ = fit_chosen((encode(counting), labels), choice)
         models[name] = Model(name, encode, fitted)
         if not converged:
             notes.append(

@@ -15,10 +15,15 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ehrfm_core.dynamics.readouts import LinearReadouts
-from ehrfm_core.outcomes import OUTCOMES, Outcomes
+from ehrfm_core.evaluation.metrics import roc_auc
+from ehrfm_core.outcomes import OUTCOMES, Outcome, Outcomes
 
 MAX_ITERATIONS = 5000
 FEWEST_EVENTS_TO_FIT = 2
+PENALTY = 1.0  # C, the paper's
+PENALTIES = (PENALTY, 0.1, 0.01, 0.001, 10.0)  # to choose from on the tuning split; the first of equal ones
+FEWEST_TO_CHOOSE = 3  # stays with and without the event that a choice may stand on
+Labelled = tuple[np.ndarray, np.ndarray]  # features (n × features) and boolean labels (n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +76,7 @@ class Probe:
 
 
 def fit_probe(
-    features: np.ndarray, labels: np.ndarray, *, penalty: float = 1.0, weights: np.ndarray | None = None
+    features: np.ndarray, labels: np.ndarray, *, penalty: float = PENALTY, weights: np.ndarray | None = None
 ) -> tuple[Probe, bool]:
     """Fit on `features` (n × features) and boolean `labels` (n); the second value tells whether it converged.
 
@@ -99,22 +104,46 @@ def fit_probe(
     return probe, converged
 
 
-def fit_source_probes(
-    stays: pl.DataFrame, states: np.ndarray, outcomes: Outcomes = OUTCOMES
-) -> dict[str, Probe]:
-    """One probe an outcome, fitted on the stays that count for it; none where there are too few events.
+def fit_chosen(training: Labelled, tuning: Labelled | None) -> tuple[Probe, bool, float]:
+    """Fit with the C of `PENALTIES` that has the highest AUC on a tuning split; probe, converged, C.
 
-    Row i of `stays` and of `states` (n × D) is the same stay, all of the source's training split.
+    C = 1 without a tuning split, or where fewer than three of its stays have or lack the event.
     """
-    probes = {}
-    usable = np.isfinite(states).all(axis=1)
+    features, labels = training
+    if tuning is None or min(int(tuning[1].sum()), int((~tuning[1]).sum())) < FEWEST_TO_CHOOSE:
+        return *fit_probe(features, labels), PENALTY
+    fitted = [fit_probe(features, labels, penalty=c) for c in PENALTIES]
+    areas = [float(roc_auc(tuning[1], probe.probability(tuning[0]))[0]) for probe, _ in fitted]
+    best = int(np.argmax(areas))
+    return *fitted[best], PENALTIES[best]
+
+
+def fit_source_probes(
+    stays: pl.DataFrame,
+    states: np.ndarray,
+    outcomes: Outcomes = OUTCOMES,
+    *,
+    tuning: tuple[pl.DataFrame, np.ndarray] | None = None,
+) -> tuple[dict[str, Probe], dict[str, float]]:
+    """One probe an outcome, fitted on the stays that count for it, and its C; none with too few events.
+
+    Row i of `stays` and of `states` (n × D) is the same stay, all of the source's training split; so in
+    `tuning`, where it is given to choose C, of the tuning split.
+    """
+    probes, penalties = {}, {}
     with threadpool_limits(limits=1, user_api="blas"):
         for name, outcome in outcomes.items():
-            counted = stays.select(outcome.counts()).to_series().to_numpy() & usable
-            labels = stays[name].fill_null(value=False).to_numpy()[counted]
-            if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS_TO_FIT:
-                probes[name], _ = fit_probe(states[counted], labels)
-    return probes
+            training = _counted(stays, states, outcome)
+            if min(int(training[1].sum()), int((~training[1]).sum())) >= FEWEST_EVENTS_TO_FIT:
+                held_out = _counted(*tuning, outcome) if tuning else None
+                probes[name], _, penalties[name] = fit_chosen(training, held_out)
+    return probes, penalties
+
+
+def _counted(stays: pl.DataFrame, states: np.ndarray, outcome: Outcome) -> Labelled:
+    """States and labels of the stays that count."""
+    counted = stays.select(outcome.counts()).to_series().to_numpy() & np.isfinite(states).all(axis=1)
+    return states[counted], stays[outcome.name].fill_null(value=False).to_numpy()[counted]
 
 
 def readouts(probes: Mapping[str, Probe]) -> LinearReadouts | None:
