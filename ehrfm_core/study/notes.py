@@ -62,7 +62,7 @@ KINDS = (
         "sets of associations that cannot be estimated",
         r"^The association of .* can ?not be estimated",
     ),
-    Kind("figure of the training", "figures of the training", r"^Tuning loss \d"),
+    Kind("note on the training", "notes on the training", r"^Tuning loss \d"),
 )
 
 
