@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
+from dashboard import theme
+from dashboard.charts.probabilities import Curve
+from dashboard.charts.transfer import DASHES
 from dashboard.roc import ARM
 from ehrfm_core.study import Study
 
@@ -24,6 +29,8 @@ METHODS = {
     "finetune": "fine-tuned",
 }
 SAME_RANKING = ("recalibrate", "recalibrate_slope")  # as unchanged: no curve of their own
+# of the colours that no hospital in the picture has: what is never drawn together may share one
+_INK = {"refit": 0, "local": 1, "finetune": 1, "recalibrate": 2, "recalibrate_slope": 3}
 _ARM_ORDER = {"in_distribution": 0, "zero_shot": 1, "adapted": 2}
 
 
@@ -49,6 +56,26 @@ def arm_label(row: dict[str, object]) -> str:
     part = f" on {100 * float(share):g} %" if share else ""  # type: ignore[arg-type]
     method = str(row["adapt_method"] or "adapted")
     return f"{way}, {METHODS.get(method, method)}{part}"
+
+
+def ink(study: Study, row: Mapping[str, object]) -> str:
+    """Colour of a run: its hospital's, or, adapted, the way's own; the same in every view of the model."""
+    colours = theme.site_colours(study.sites)
+    own = colours.get(str(row["test_site"]), theme.NEUTRAL)
+    if row["arm"] != "adapted":
+        return own
+    spare = [colour for colour in theme.SITE_COLOURS if colour not in (own, colours.get(study.source))]
+    return spare[_INK.get(str(row["adapt_method"]), 0) % len(spare)]
+
+
+def runs(study: Study, rows: pl.DataFrame) -> list[Curve]:
+    """The runs of a table of results in words: label, colour, dash and rows of each."""
+    keys = ["test_site", "arm", "train_site", "adapt_method", "adapt_fraction"]
+    found: list[Curve] = []
+    for key, part in rows.group_by(keys, maintain_order=True):
+        row = dict(zip(keys, key, strict=True))
+        found.append((arm_label(row), ink(study, row), DASHES.get(str(row["arm"]), "solid"), part))
+    return found
 
 
 def auc_rows(study: Study, metrics: pl.DataFrame, outcome: str) -> pl.DataFrame:

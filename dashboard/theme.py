@@ -104,7 +104,8 @@ def style(figure: go.Figure, *, height: int, legend: bool = True, **layout: Any)
     """Give a figure the house's margins, grid and legend; returns it."""
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 36 if legend else 12, "b": 8},
+        # right: half of a last tick's label, which Plotly leaves out where it does not fit
+        margin={"l": 8, "r": 22, "t": 36 if legend else 12, "b": 8},
         dragmode="zoom",
         hoverlabel={"namelength": -1},
         showlegend=legend,

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ehrfm_core.study.layout import MANIFEST
 from ehrfm_core.study.manifest import Manifest
+from ehrfm_core.study.notes import summary
 from ehrfm_core.study.writer import StageResult, finish, is_current
 from train.progress import peak_memory_gb, say
 
@@ -36,7 +38,10 @@ def run_stage(
         "peak_memory_gb": round(peak_memory_gb(), 2),
     }
     finish(folder, manifest, stage, settings, inputs, result, run=run)
-    for note in result.notes:
+    told = summary(result.notes)
+    for note in told:
         say(f"  note: {note}")
+    if set(told) - set(result.notes):  # a heading among them stands for sentences
+        say(f"  Every note is in {folder / MANIFEST}, and on the dashboard's page Overview.")
     say(f"{stage}: done in {seconds:.0f} s, {len(result.files)} files, peak {run['peak_memory_gb']} GB.")
     return True

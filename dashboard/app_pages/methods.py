@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import data, quality, ui
+from dashboard import data, notes, quality, ui
 from dashboard.charts.maps import KINDS
 from dashboard.charts.overview import loss_ladder
 from ehrfm_core.study import Study
@@ -218,8 +218,8 @@ def manifest(study: Study) -> None:
     )
     for name, stage in study.manifest.stages.items():
         with st.expander(f"{name}: {ui.count(len(stage.files), 'file')}", icon=":material/inventory_2:"):
-            for note in stage.notes:
-                st.markdown(f"- {note}")
+            if stage.notes:
+                notes.draw(stage.notes)
             st.markdown("**Settings**")
             st.json(stage.settings, expanded=True)
             ui.table(

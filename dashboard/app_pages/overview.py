@@ -8,13 +8,15 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data, measures, stamp, ui
+from dashboard import notes as grouped_notes
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
 from ehrfm_core.outcomes import Outcome, Outcomes
 from ehrfm_core.study import Study
+from ehrfm_core.study.notes import summary
 from ehrfm_core.tokens.vocabulary import PREFIX_FAMILIES
 
-_OPEN_NOTES = 5  # a longer list is folded
+_OPEN_LINES = 12  # of notes and headings; a longer list is folded
 
 
 def main() -> None:
@@ -92,8 +94,9 @@ def notes(study: Study) -> None:
     found = study.manifest.notes
     if found:
         title = f"{ui.count(len(found), 'note')} from making this study: read before quoting a number"
-        with st.expander(title, expanded=len(found) <= _OPEN_NOTES, icon=":material/edit_note:"):
-            st.markdown("\n".join(f"- {note}" for note in found))
+        few = len(summary(found, most=0)) <= _OPEN_LINES
+        with st.expander(title, expanded=few, icon=":material/edit_note:"):
+            grouped_notes.draw(found)
 
 
 def outcome_table(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, measures, probabilities, roc, state, theme, ui
+from dashboard import arms, data, local_data, measures, one_model, theme, ui
 from dashboard.charts import transfer as charts
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -51,11 +51,10 @@ def main() -> None:
         )
     left, right = st.columns([1, 1], gap="large")
     with left:
-        curves(study, rows, outcome)
+        one_model.draw(study, rows, outcome)
     with right:
         ladder(study, rows, outcome)
-    probabilities.local_data(study, outcome)
-    probabilities.tabs(study, outcome)
+    local_data.draw(study, outcome)
     everything(study, outcome)
 
 
@@ -100,58 +99,6 @@ def one_site(study: Study) -> None:
             language="bash",
             wrap_lines=True,
         )
-
-
-def curves(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
-    """ROC curves of one model, every arm."""
-    models = {
-        model: arms.model_label(model)
-        for model in sorted(rows["model"].unique(), key=lambda m: (m.startswith("baseline"), m))
-    }
-    ui.section("ROC curves")
-    model = ui.pick("Model", models, key=state.MODEL, what="model")
-    rows = rows.filter(pl.col("model") == model)
-    others = {site: site for site in study.sites if site != study.source}
-    if len(others) > 1:  # the arms of every site in one picture could not be told apart
-        target = ui.choose("Tested at", others, key=state.TARGET, what="site")
-        rows = rows.filter(pl.col("test_site").is_in([study.source, target]))
-    colours = theme.site_colours(study.sites)
-    taken = {colours.get(site) for site in rows["test_site"]}
-    spare = [colour for colour in theme.SITE_COLOURS if colour not in taken] or [theme.NEUTRAL]
-    drawn, lines = [], []
-    adapted = 0
-    for row in rows.iter_rows(named=True):
-        curve = roc.study_roc(study, outcome.name, tuple(row[column] for column in roc.ARM))
-        if curve is None:
-            continue
-        auc, low, high = row["estimate"], row["ci_low"], row["ci_high"]
-        if auc is None or low is None:  # older metrics may lack what the curve itself knows
-            auc, low, high = curve.auc, curve.auc_low, curve.auc_high
-        size = f"n {curve.n:,} · {ui.count(curve.n_events, 'event')}"
-        name = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
-        colour = colours.get(row["test_site"], theme.NEUTRAL)
-        if row["arm"] == "adapted":
-            colour = spare[adapted % len(spare)]
-            adapted += 1
-        drawn.append((name, colour, charts.DASHES.get(row["arm"], "solid"), curve))
-        lines.append(curve)
-    if not drawn:
-        ui.absent(
-            "No curve",
-            "In no test split do both outcomes occur, so there is nothing to rank.",
-            icon=":material/block:",
-        )
-        return
-    patients = ", ".join(f"{curve.n_patients:,}" for curve in lines)
-    ui.chart(
-        charts.roc_figure(drawn),
-        key="roc",
-        alt=f"ROC curves for {outcome.label}, one per arm, with 95 % bands",
-        caption=f"Test split, {ui.inline(outcome.label)}; n and events in the legend, patients: "
-        f"{patients}. Probabilities from the full-space hidden state at 24 h. Bands: pointwise 95 % from "
-        f"{roc.REPLICATES} bootstrap draws of whole patients; AUC intervals from the study. Repeated arms "
-        "show the repeat with the median AUC.",
-    )
 
 
 def ladder(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:

@@ -122,7 +122,7 @@ def test_one_site_gets_the_command_that_adds_another(studies: Path, open_page: O
     app = open_page(studies, "transfer", b="one", y="long_los")
     assert "One hospital only" in text(app)
     assert "--site NEW=" in text(app)
-    assert len(charts(app)) == 4
+    assert len(charts(app)) == 2
 
 
 def test_one_class_gives_no_curve_but_the_reason(studies: Path, open_page: Open) -> None:
