@@ -27,6 +27,8 @@ METHODS = {
     "recalibrate": "level moved",
     "recalibrate_slope": "level and slope moved",
     "finetune": "fine-tuned",
+    "pretrain": "pretrained further",
+    "scratch": "pretrained on local stays alone",
 }
 SAME_RANKING = ("recalibrate", "recalibrate_slope")  # as unchanged: no curve of their own
 # of the colours that no hospital in the picture has: what is never drawn together may share one

@@ -141,7 +141,7 @@ def _study(options: argparse.Namespace) -> None:
         quiet_transformers()
         from ehrfm_core.evaluation.adaptation import REPEATS
         from train.evaluate import evaluate
-        from train.evaluation_options import finetune_settings
+        from train.evaluation_options import finetune_settings, local_settings
 
         seed = _remembered(before, "evaluate", "seed", options.seed, 0)
         n_bootstrap = _remembered(before, "evaluate", "n_bootstrap", options.bootstrap, N_BOOTSTRAP)
@@ -154,6 +154,7 @@ def _study(options: argparse.Namespace) -> None:
             seed=seed,
             n_bootstrap=n_bootstrap,
             finetuning=finetuning,
+            local=local_settings(before.get("evaluate"), options, finetuning=finetuning is not None),
             repeats=repeats,
             device=device,
         )

@@ -29,6 +29,7 @@ from train.stages import run_stage
 
 if TYPE_CHECKING:
     from ehrfm_core.model.finetune import FinetuneSettings
+    from ehrfm_core.model.local import LocalSettings
 
 KEPT = "evaluation.partial"  # fine-tuned runs that a stage that was killed goes on from
 CHUNK = 200_000  # hourly states turned into risks at once
@@ -41,16 +42,19 @@ def evaluate(
     seed: int,
     n_bootstrap: int,
     finetuning: FinetuneSettings | None,
+    local: LocalSettings | None = None,
     repeats: int,
     device: str,
 ) -> bool:
     """Run the stage: probes and the fine-tuned model are fitted at the source, then used everywhere.
 
-    Without `finetuning` no model is fine-tuned. Local stays are drawn `repeats` times.
+    Without `finetuning` no model is fine-tuned, without `local` none is pretrained at a target. Local stays
+    are drawn `repeats` times.
     """
     # tables of an older contract are made again
     settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__, "tables": _digest()}
     settings |= {"repeats": repeats, "finetuning": asdict(finetuning) if finetuning else None}
+    settings["local_training"] = asdict(local) | {"methods": list(local.methods)} if local else None
     choose_penalty = "probe_c" in manifest.stages["embed"].settings
     settings |= {"choose_penalty": True} if choose_penalty else {}
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
@@ -74,6 +78,24 @@ def evaluate(
                 kept=folder / KEPT,
                 identity=fingerprint([settings, inputs, bf16]),
             )
+        further = [tuned.predictions] if tuned else []
+        if local:
+            from train.local_training import locally_trained
+
+            named = fingerprint([settings, inputs, bf16])
+            further.append(
+                locally_trained(
+                    study,
+                    probes,
+                    local,
+                    repeats=repeats,
+                    seed=seed,
+                    device=device,
+                    bf16=bf16,
+                    kept=folder / KEPT,
+                    identity=named,
+                )
+            )
         with progress_bar("evaluate", " fits") as progress:
             found = fit(
                 [_site_data(study, site, tokenizer) for site in study.sites],
@@ -83,7 +105,7 @@ def evaluate(
                 seed=seed,
                 n_bootstrap=n_bootstrap,
                 probes=probes,
-                finetuned=tuned.predictions if tuned else None,
+                further=pl.concat(further) if further else None,
                 carried=tuned.thresholds if tuned else None,
                 repeats=repeats,
                 outcomes=study.outcomes,

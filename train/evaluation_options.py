@@ -11,6 +11,7 @@ from train.training_options import above_zero
 
 if TYPE_CHECKING:
     from ehrfm_core.model.finetune import FinetuneSettings
+    from ehrfm_core.model.local import LocalSettings
     from ehrfm_core.study.manifest import Stage
 
 NONE = "none"
@@ -32,6 +33,15 @@ def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
     group.add_argument("--finetune-rate", type=above_zero, metavar="X", help="highest learning rate (3e-5)")
+    group.add_argument(
+        "--local-training",
+        choices=["both", "pretrain", "scratch", NONE],
+        help="adapt to a hospital by pretraining further on its stays, by pretraining a model on them alone, "
+        "or both (both; none with --finetune none)",
+    )
+    group.add_argument(
+        "--local-tokens", type=positive_number, metavar="N", help="that one such run reads at most (2000000)"
+    )
     group.add_argument(
         "--repeats",
         type=positive_number,
@@ -57,3 +67,21 @@ def finetune_settings(
     if options.finetune == NONE or (before is None and not asked):
         return None
     return replace(FinetuneSettings(**(before or {})), **asked, seed=seed)
+
+
+def local_settings(
+    done: Stage | None, options: argparse.Namespace, *, finetuning: bool
+) -> LocalSettings | None:
+    """As given, else as the study was made; else both ways where models are fine-tuned."""
+    from ehrfm_core.model.local import METHODS, LocalSettings
+
+    before: dict[str, Any] | None = done.settings.get("local_training", {}) if done else {}
+    if before == {} and not finetuning:
+        before = None
+    if options.local_training == NONE or (before is None and options.local_training is None):
+        return None
+    settings = LocalSettings(**((before or {}) | {"methods": tuple((before or {}).get("methods", METHODS))}))
+    if options.local_training is not None:
+        both = options.local_training == "both"
+        settings = replace(settings, methods=METHODS if both else (options.local_training,))
+    return settings if options.local_tokens is None else replace(settings, tokens=options.local_tokens)

@@ -20,7 +20,7 @@ from scipy.stats import norm
 from ehrfm_core.evaluation.calibration import fit
 from ehrfm_core.evaluation.delong import areas
 from ehrfm_core.evaluation.metrics import roc_auc
-from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_probe
+from ehrfm_core.evaluation.probes import Probe, enough, fit_probe
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import Outcome
 
@@ -120,24 +120,30 @@ def refit(source: Probe, home: Stays, local: Stays, tuning: Stays, outcome: Outc
     choices = [source]
     labels = local.labels(outcome)
     if len(local):
-        if _both(labels):
+        if enough(labels):
             choices += [fit_probe(local.states, labels, penalty=c)[0] for c in PENALTIES]
         states = np.concatenate([home.states, local.states])
         pooled = np.concatenate([home.labels(outcome), labels])
-        if _both(pooled):
+        if enough(pooled):
             even = np.concatenate([np.ones(len(home)), np.full(len(local), len(home) / len(local))])
             choices += [fit_probe(states, pooled, weights=w)[0] for w in (None, even)]
-    wanted = tuning.labels(outcome)
-    if wanted.all() or not wanted.any():
-        return source
-    predicted = np.stack([choice.probability(tuning.states) for choice in choices])
-    found = np.concatenate([roc_auc(wanted, row) for row in predicted])
+    predicted = [choice.probability(tuning.states) for choice in choices]
+    return choices[best_of(tuning.labels(outcome), predicted, tuning.frame["patient_id"].to_numpy())]
+
+
+def best_of(labels: np.ndarray, predicted: Sequence[np.ndarray], patients: np.ndarray) -> int:
+    """Which of several predictions for the same stays has the highest AUC; the first, unless clearly.
+
+    `labels` (n, boolean) and each of `predicted` (n) are of the stays of `patients` (n).
+    """
+    if labels.all() or not labels.any():
+        return 0
+    found = np.concatenate([roc_auc(labels, row) for row in predicted])
     best = int(np.argmax(found))  # the first of equal ones
-    patients = tuning.frame["patient_id"].to_numpy()
     sure = best > 0 and clearly_better(
-        [wanted], [predicted[best]], [predicted[0]], [patients], choices=len(choices) - 1
+        [labels], [predicted[best]], [predicted[0]], [patients], choices=len(predicted) - 1
     )
-    return choices[best] if sure else source
+    return best if sure else 0
 
 
 def clearly_better(
@@ -177,7 +183,7 @@ def adapted(
     `local` forgets the source and is fitted on the local stays alone; missing where they are too few.
     """
     labels = local.labels(outcome)
-    alone = {"local": fit_probe(local.states, labels)[0]} if _both(labels) else {}
+    alone = {"local": fit_probe(local.states, labels)[0]} if enough(labels) else {}
     return {
         "refit": refit(source, home, local, tuning, outcome),
         **alone,
@@ -196,10 +202,6 @@ def some_of(home: Stays, *, seed: int) -> Stays:
 def coarse(probability: np.ndarray) -> np.ndarray:
     """Probabilities to 1/256 of log-odds."""
     return expit(np.rint(_logit(probability) * STEPS) / STEPS)
-
-
-def _both(labels: np.ndarray) -> bool:
-    return min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS_TO_FIT
 
 
 def _logit(p: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def evaluate(
     n_bootstrap: int = 1000,
     probes: Mapping[str, Probe] | None = None,
     vocabulary: Mapping[str, int] | None = None,
-    finetuned: pl.DataFrame | None = None,
+    further: pl.DataFrame | None = None,
     carried: pl.DataFrame | None = None,
     repeats: int = REPEATS,
     outcomes: Outcomes = OUTCOMES,
@@ -69,16 +69,15 @@ def evaluate(
 
     Arms: "in_distribution" (source to source), "zero_shot" (the source's models on a target's test
     split, nothing fitted there) and "adapted": baselines fitted anew on the target's training split, and the
-    probe adapted in every way of `adaptation` on growing shares of it, `repeats` times. `finetuned` are
-    predictions of fine-tuned models (rows of predictions.parquet) to be measured with the others, `carried`
-    their thresholds (rows of thresholds.parquet). With three hospitals or more the models fitted at each
-    target are tested at all of them. Every model
-    of an outcome is fitted and tested on the stays that count for it; the source's `probes`, where given,
-    were fitted when the states were read; with `choose_penalty` C is chosen on the tuning split of the
-    hospital where a model is fitted. With `vocabulary` there is boosting on values. `progress` is called
-    with steps done and steps in all. The order of rows in any table changes nothing; the same seed gives the
-    same frames, on any number of cores: sums run on one thread, since their order would change the last
-    digits.
+    probe adapted in every way of `adaptation` on growing shares of it, `repeats` times. `further` are
+    predictions of models trained elsewhere (rows of predictions.parquet) to be measured with the others,
+    `carried` their thresholds (rows of thresholds.parquet). With three hospitals or more the models fitted at
+    each target are tested at all of them. Every model of an outcome is fitted and tested on the stays that
+    count for it; the source's `probes`, where given, were fitted when the states were read; with
+    `choose_penalty` C is chosen on the tuning split of the hospital where a model is fitted. With
+    `vocabulary` there is boosting on values. `progress` is called with steps done and steps in all. The order
+    of rows in any table changes nothing; the same seed gives the same frames, on any number of cores: sums
+    run on one thread, since their order would change the last digits.
 
     Raises UserError where the source is not among the sites, or a name or a stay stands twice.
     """
@@ -114,7 +113,7 @@ def evaluate(
             seed=seed,
         )
         arms.fit(tick)
-        parts = [arms.predictions] + ([] if finetuned is None else [finetuned])
+        parts = [arms.predictions] + ([] if further is None else [further])
         predictions = pl.concat(parts)
         patients = _patients(tests)
         thresholds = pl.concat([arms.thresholds] + ([] if carried is None else [carried]))

@@ -104,6 +104,11 @@ def fit_probe(
     return probe, converged
 
 
+def enough(labels: np.ndarray) -> bool:
+    """Whether a probe can be fitted on boolean labels: two stays with the event and two without."""
+    return min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS_TO_FIT
+
+
 def fit_chosen(training: Labelled, tuning: Labelled | None) -> tuple[Probe, bool, float]:
     """Fit with the C of `PENALTIES` that has the highest AUC on a tuning split; probe, converged, C.
 
@@ -134,7 +139,7 @@ def fit_source_probes(
     with threadpool_limits(limits=1, user_api="blas"):
         for name, outcome in outcomes.items():
             training = _counted(stays, states, outcome)
-            if min(int(training[1].sum()), int((~training[1]).sum())) >= FEWEST_EVENTS_TO_FIT:
+            if enough(training[1]):
                 held_out = _counted(*tuning, outcome) if tuning else None
                 probes[name], _, penalties[name] = fit_chosen(training, held_out)
     return probes, penalties

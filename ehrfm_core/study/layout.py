@@ -158,7 +158,7 @@ _ARM: Schema = {
     "arm": pl.String(),  # in_distribution, zero_shot, adapted
     "train_site": pl.String(),
     "test_site": pl.String(),
-    "adapt_method": pl.String(),  # none, or of evaluation/adaptation.py, finetune
+    "adapt_method": pl.String(),  # none, or of evaluation/adaptation.py, finetune, pretrain, scratch
     "adapt_fraction": pl.Float64(),
     "repeat": pl.Int32(),
     "outcome": pl.String(),
