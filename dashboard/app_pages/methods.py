@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import data, quality, ui
+from dashboard import checklist, data, quality, ui
 from dashboard.charts.maps import KINDS
 from dashboard.charts.overview import loss_ladder
 from ehrfm_core.outcomes import OUTCOMES
@@ -85,6 +85,7 @@ def main() -> None:
     map_quality(study)
     ui.section("Known limits")
     st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
+    checklist.draw(study)
     manifest(study)
 
 
