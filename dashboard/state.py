@@ -27,6 +27,7 @@ FOCUS = "f"
 RUNS = "runs"
 AXIS = "axis"
 SCALE = "scale"
+ITEMS = "items"
 
 _TOLD = "told"  # unknown URL values the user has already been told about
 

@@ -33,6 +33,10 @@ CSS = """
   .st-key-synthetic { padding: 0.1rem 0.75rem; border-radius: 0.45rem; background: #E69F00; }
   .st-key-synthetic p { color: #1B2733; font-size: 0.85rem; }
   .st-key-synthetic strong { letter-spacing: 0.08em; }
+  /* answers are longer than questions, and both are read from the top */
+  .st-key-checklist td { vertical-align: top; }
+  .st-key-checklist td:first-child { width: 30%; min-width: 8rem; }
+  .st-key-checklist td [data-testid="stMarkdownContainer"] { max-width: none; overflow-wrap: anywhere; }
 </style>
 """
 
@@ -113,6 +117,21 @@ def table(
         frame = stamp.on_table(frame, synthetic)
         columns[stamp.COLUMN] = st.column_config.TextColumn("Data", width=74, help=stamp.SHORT.capitalize())
     st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
+
+
+def download(label: str, content: str, *, name: str, ending: str, mime: str) -> None:
+    """A button that hands over a text about the current study; `content` has to carry the mark itself."""
+    study = data.current_study()
+    file = stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))
+    st.download_button(
+        label,
+        content,
+        file_name=f"{file}.{ending}",
+        mime=mime,
+        icon=":material/download:",
+        on_click="ignore",  # nothing is drawn anew
+        width="stretch",
+    )
 
 
 def current() -> tuple[Study, Outcome]:

@@ -163,6 +163,11 @@ def _study(options: argparse.Namespace) -> None:
             from ehrfm_core.study.reader import open_study
 
             say(report(open_study(folder)))
+        if getattr(options, "checklist", False):
+            from ehrfm_core.evaluation.tripod import markdown
+            from ehrfm_core.study.reader import open_study
+
+            say(markdown(open_study(folder)))
     if options.command == "redact":
         quiet_transformers()
         from train.redact import redact_study

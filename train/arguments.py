@@ -166,6 +166,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--report", action="store_true", help="print the paper's tables for this study, beside the published"
     )
+    evaluate.add_argument(
+        "--checklist",
+        action="store_true",
+        help="print TRIPOD+AI, filled in as far as the study knows, as Markdown",
+    )
     for command in (study, pretrain, embed, evaluate, redact):
         command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     for command in (study, embed):

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import data, notes, quality, ui
+from dashboard import checklist, data, notes, quality, ui
 from dashboard.charts.maps import KINDS
 from dashboard.charts.overview import loss_ladder
 from ehrfm_core.study import Study
@@ -84,6 +84,7 @@ def main() -> None:
     map_quality(study)
     ui.section("Known limits")
     st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
+    checklist.draw(study)
     manifest(study)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.evaluation.adaptation import entries
+from ehrfm_core.evaluation.tripod import markdown
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, open_study
 from ehrfm_core.study.verify import verify
@@ -111,6 +112,12 @@ def test_settings_are_remembered_and_fine_tuning_can_be_left_out(
     capsys.readouterr()
     assert main(["evaluate", str(folder)]) == 0
     assert "evaluate: nothing to do" in capsys.readouterr().out
+
+
+def test_the_checklist_is_printed_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(folder), "--checklist"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.rstrip().endswith(markdown(open_study(folder)).rstrip())
 
 
 def test_the_report_stands_beside_the_published(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
