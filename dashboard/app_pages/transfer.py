@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, measures, probabilities, roc, state, theme, ui
+from dashboard import arms, data, measures, probabilities, reweighting, roc, state, theme, ui
 from dashboard.charts import transfer as charts
 from ehrfm_core.outcomes import OUTCOMES, Outcome
 from ehrfm_core.study import Study
@@ -54,6 +54,7 @@ def main() -> None:
         curves(study, rows, outcome)
     with right:
         ladder(study, rows, outcome)
+    reweighting.section(study, outcome)
     probabilities.local_data(study, outcome)
     probabilities.tabs(study, outcome)
     everything(study, outcome)

@@ -50,6 +50,6 @@ def test_the_page_draws_them_and_says_what_is_missing(studies: Path, open_page: 
     app = open_page(studies, "transfer", b="two", y="long_los")
     assert "A little local data" in text(app)
     assert "Net benefit" in text(app)
-    assert len(drawn(app)) == 5
+    assert len(drawn(app)) == 6
     one = open_page(studies, "transfer", b="one", y="long_los")
     assert "A little local data" not in text(one)
