@@ -26,6 +26,7 @@ from ehrfm_core.evaluation.comparisons import compare
 from ehrfm_core.evaluation.deciles import deciles
 from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.outliers import describe_outliers
+from ehrfm_core.evaluation.reweighting import reweight
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
@@ -137,6 +138,7 @@ def make_study(
             "calibration_curves": scores.calibration_curves,
             "decision_curves": scores.decision_curves,
             "comparisons": compare(predictions, patients),
+            "reweighting": _reweighting(tables, predictions, vocabulary, seed),
             "thresholds": pl.DataFrame(schema=RESULT_FILES["thresholds"]),
             "subsamples": pl.DataFrame(schema=RESULT_FILES["subsamples"]),
             "metrics": _metrics(predictions),
@@ -599,6 +601,26 @@ def _outliers(tables: dict[str, dict[str, pl.DataFrame]], seed: int) -> pl.DataF
         nothing = Ragged.from_lengths(np.zeros(0, dtype=np.int32), np.zeros(n, dtype=np.int64))
         tests[site] = Stays(site, frame.sort("hospitalization_id"), np.zeros((n, 1)), nothing)
     return describe_outliers(tests, seed=seed, n_bootstrap=120)[0]
+
+
+def _reweighting(
+    tables: dict[str, dict[str, pl.DataFrame]],
+    predictions: pl.DataFrame,
+    vocabulary: dict[str, int],
+    seed: int,
+) -> pl.DataFrame:
+    """The figures themselves, from few resamples."""
+    tests = {}
+    for site, frames in tables.items():
+        window = cut_window(frames["timelines"], vocabulary, hours=HOURS, max_tokens=1024)
+        frame = frames["stays"].join(window, on="hospitalization_id").sort("hospitalization_id")
+        tokens, nothing = to_ragged(frame["tokens"], np.int32), np.zeros((frame.height, 1))
+        tests[site] = Stays(site, frame.drop("tokens", "minutes"), nothing, tokens).split("test")
+    size = len(vocabulary)
+    source = next(iter(tables))
+    return reweight(
+        tests, predictions, OUTCOMES, source=source, vocabulary_size=size, seed=seed, n_bootstrap=120
+    )[0]
 
 
 def _deciles(tables: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, local_data, measures, one_model, theme, ui
+from dashboard import arms, data, local_data, measures, one_model, reweighting, theme, ui
 from dashboard.charts import transfer as charts
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -55,6 +55,7 @@ def main() -> None:
     with right:
         ladder(study, rows, outcome)
     local_data.draw(study, outcome)
+    reweighting.section(study, outcome)
     everything(study, outcome)
 
 

@@ -17,6 +17,7 @@ from ehrfm_core.evaluation.deciles import deciles
 from ehrfm_core.evaluation.features import unmeasured
 from ehrfm_core.evaluation.outliers import describe_outliers
 from ehrfm_core.evaluation.probes import Probe
+from ehrfm_core.evaluation.reweighting import reweight
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import ID, SiteData, Stays, align
 from ehrfm_core.evaluation.subgroups import by_subgroup, groups_of
@@ -40,6 +41,7 @@ class Evaluation:
     calibration_curves: pl.DataFrame
     decision_curves: pl.DataFrame
     comparisons: pl.DataFrame
+    reweighting: pl.DataFrame
     subsamples: pl.DataFrame
     thresholds: pl.DataFrame
     associations: pl.DataFrame
@@ -136,6 +138,15 @@ def evaluate(
         )
         metrics = pl.concat([scores.metrics, by_subgroup(predictions, patients, groups)])
         comparisons = compare(predictions.filter(pl.col("train_site") == source), patients)
+        reweighting, reweighting_notes = reweight(
+            tests,
+            predictions,
+            outcomes,
+            source=source,
+            vocabulary_size=vocabulary_size,
+            seed=seed,
+            n_bootstrap=n_bootstrap,
+        )
     if progress:
         progress(total, total)
     return Evaluation(
@@ -144,13 +155,14 @@ def evaluate(
         scores.calibration_curves,
         scores.decision_curves,
         comparisons,
+        reweighting,
         drawn,
         thresholds,
         associations,
         outliers,
         by_decile,
         arms.probes,
-        notes + arms.notes + scores.notes + association_notes + outlier_notes,
+        notes + arms.notes + scores.notes + association_notes + outlier_notes + reweighting_notes,
     )
 
 

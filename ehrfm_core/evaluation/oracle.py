@@ -47,13 +47,16 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Replicated:
-    """An estimate and its bootstrap replicates (R). Differences are taken replicate by replicate.
+    """An estimate and its bootstrap replicates (R). Sums and differences are taken replicate by replicate.
 
     Replicates of the same resamples are paired; of resamples drawn apart they are independent.
     """
 
     estimate: float
     drawn: np.ndarray
+
+    def __add__(self, other: Replicated) -> Replicated:
+        return Replicated(self.estimate + other.estimate, self.drawn + other.drawn)
 
     def __sub__(self, other: Replicated) -> Replicated:
         return Replicated(self.estimate - other.estimate, self.drawn - other.drawn)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import polars as pl
@@ -33,6 +34,13 @@ GAPS: Schema = {
     "model": pl.String(),
     "source": pl.String(),
     "target": pl.String(),
+    **_FIGURES,
+}
+PARTS_ALONE: Schema = {
+    "quantity": pl.String(),
+    "part": pl.String(),  # null: of all of them
+    "outcome": pl.String(),
+    "model": pl.String(),
     **_FIGURES,
 }
 MONTE_CARLO: Schema = {
@@ -117,6 +125,63 @@ def transfer_gaps(tested: Sequence[Comparison], *, source: str, level: float = L
                 for quantity, value in values.items()
             ]
     return pl.DataFrame(rows, schema=GAPS, orient="row")
+
+
+def parts_alone(
+    tested: Sequence[Comparison],
+    *,
+    source: str,
+    shifts: Mapping[str, Collection[str]],
+    parts: Sequence[str],
+) -> pl.DataFrame:
+    """What each part of the shift costs by itself, one row a quantity (PARTS_ALONE).
+
+    `shifts` names the parts in which each target differs from the source; there must be a target for none of
+    them, for each of `parts` alone and for all together, or there are no rows. With G(S) the gap beyond the
+    oracle's (`transfer_gaps`) at the target that differs in the parts S:
+
+    - "cost": G({p}) − G({}); at the target without a shift is what the splits make of equal hospitals
+    - "sum": the costs of all parts; "all": G(all) − G({})
+    - "interaction": "all" less "sum"; 0 where the parts add up
+
+    The source's own figures cancel in these, so that their error is not counted once a part. Targets are
+    resampled apart. No interval where fewer than 10 patients of a target have the event, or lack it.
+    """
+    at = {(block.site, block.outcome): block for block in tested}
+    named = {frozenset(own): site for site, own in shifts.items()}
+    sets = [frozenset[str](), *(frozenset([part]) for part in parts), frozenset(parts)]
+    if not all(own in named for own in sets):
+        return pl.DataFrame(schema=PARTS_ALONE)
+    rows: list[dict[str, object]] = []
+    for outcome in dict.fromkeys(block.outcome for block in tested):
+        blocks = [at.get((named[own], outcome)) for own in sets]
+        known = [block for block in blocks if block is not None]
+        if len(known) < len(sets):
+            continue
+        few = any(block.few for block in known)
+        for run in known[0].scores:
+            same = [block.same_model(run, "zero_shot") for block in known]
+            if run.arm != "zero_shot" or run.train_site != source or None in same:
+                continue
+            # M − O at each target; what is lost from `none` to there is the cost
+            base, *single, whole = (
+                block.auc[own] - block.auc[block.oracle]
+                for block, own in zip(known, same, strict=True)
+                if own is not None
+            )
+            costs = [base - lead for lead in single]
+            total = reduce(Replicated.__add__, costs)
+            found: list[tuple[str, str | None, Replicated]] = [
+                ("cost", part, cost) for part, cost in zip(parts, costs, strict=True)
+            ]
+            found += [("sum", None, total), ("all", None, base - whole)]
+            found += [("interaction", None, (base - whole) - total)]
+            rows += [
+                {"quantity": quantity, "part": part, "outcome": outcome, "model": run.model}
+                | _figures(value, value.interval(few=few))
+                for quantity, part, value in found
+            ]
+    return pl.DataFrame(rows, schema=PARTS_ALONE, orient="row")
 
 
 def monte_carlo(tested: Iterable[Comparison], *, seed: int) -> tuple[pl.DataFrame, list[str]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from ehrfm_core.evaluation.propensity import CHARACTERISTICS
 from ehrfm_core.published import published
+from ehrfm_core.study.layout import result_file
 from ehrfm_core.study.reader import Study
 
 MODELS = {"probe": "logistic probe", "finetuned": "fine-tuned"}
@@ -13,7 +15,7 @@ NONE = "—"
 
 
 def report(study: Study) -> str:
-    """Three tables as text: associations, ROC-AUC of every arm, and ROC-AUC by share of local data.
+    """Four tables as text: associations, ROC-AUC by arm and by share of local data, what patients explain.
 
     Published figures are those of MIMIC-IV and UCMC; they stand beside the study's source and its targets
     whatever these are called. Raises UserError where the study has no evaluation.
@@ -33,6 +35,11 @@ def report(study: Study) -> str:
         "ROC-AUC by share of the target's training split (median of the draws, lowest–highest)",
         _table(*shares(study)),
     ]
+    if (study.folder / result_file("reweighting")).is_file():  # not in studies of older versions
+        title = (
+            "What the patients explain of the gap: ROC-AUC of the probe [95 %], home weighted like the target"
+        )
+        parts += ["", title, _table(*explained(study))]
     return "\n".join(parts)
 
 
@@ -136,13 +143,38 @@ def shares(study: Study) -> tuple[list[str], list[list[str]]]:
     return ["target", "model", "adapted by", "of training split", "of all stays", *study.outcomes], body
 
 
-def _with_interval(estimate: float | None, low: float | None, high: float | None) -> str:
+def explained(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a row a target, outcome and set of characteristics by which home was re-weighted."""
+    quantities = (
+        "home",
+        "home_reweighted",
+        "zero_shot",
+        "gap",
+        "explained",
+        "remaining",
+    )  # the last three signed
+    keys = ["site", "outcome", "characteristics", "effective_n", "propensity_auc"]
+    body = []
+    for key, part in study.result("reweighting").group_by(keys, maintain_order=True):
+        site, outcome, name, size, auc = key
+        line = [str(site), study.outcomes[str(outcome)].label, CHARACTERISTICS[str(name)]]
+        cells = {row["quantity"]: row for row in part.iter_rows(named=True)}
+        for place, quantity in enumerate(quantities):
+            estimate, low, high = (cells[quantity][x] for x in ("estimate", "ci_low", "ci_high"))
+            line.append(_with_interval(estimate, low, high, "+.3f" if place >= 3 else ".3f"))
+        line += [NONE if size is None else f"{size:.0f} of {cells['home']['n']:,}"]
+        body.append([*line, NONE if auc is None else f"{auc:.3f}"])
+    labels = [quantity.replace("_", " ") for quantity in quantities]
+    return ["target", "outcome", "weighted by", *labels, "effective stays", "told apart, AUC"], body
+
+
+def _with_interval(estimate: float | None, low: float | None, high: float | None, form: str = ".3f") -> str:
     if estimate is None:
         return NONE
     if low is None or high is None:
-        return f"{estimate:.3f}"
-    between = " to " if low < 0 else "–"
-    return f"{estimate:.3f} [{low:.3f}{between}{high:.3f}]"
+        return f"{estimate:{form}}"
+    between = " to " if low < 0 or form != ".3f" else "–"
+    return f"{estimate:{form}} [{low:{form}}{between}{high:{form}}]"
 
 
 def _table(head: list[str], body: list[list[str]]) -> str:

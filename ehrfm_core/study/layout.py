@@ -216,6 +216,20 @@ RESULT_FILES: dict[str, Schema] = {
         "n": pl.Int64(),
         "n_events": pl.Int64(),
     },
+    # the source's probe at home, at home with stays weighted to look like the target, and at the target
+    "reweighting": {
+        "site": pl.String(),  # the target
+        "outcome": pl.String(),
+        "characteristics": pl.String(),  # of evaluation/propensity.CHARACTERISTICS
+        "quantity": pl.String(),  # home, home_reweighted, zero_shot, gap, explained, remaining
+        "estimate": pl.Float64(),  # ROC-AUC or a difference of two
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
+        "n": pl.Int64(),  # of the target for zero_shot, else of home
+        "n_events": pl.Int64(),
+        "effective_n": pl.Float64(),  # what home's stays tell once weighted
+        "propensity_auc": pl.Float64(),  # how well the characteristics tell the two hospitals apart
+    },
     # one row a (target, repeat, patient): from which share of the training split on a patient is drawn
     "subsamples": {
         "site": pl.String(),

@@ -15,7 +15,7 @@ from tests.make_own import make_own_study
 from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
-NEWER = ("deciles", "token_types")
+NEWER = ("deciles", "token_types", "reweighting")
 PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
 
 
@@ -54,7 +54,7 @@ def _forget_outliers(study: Path) -> None:
 
 
 def forget_newer_results(study: Path) -> None:
-    """Leave a study as an earlier version evaluated it: three result tables, of fewer columns."""
+    """Leave a study as an earlier version evaluated it: without its newer result tables, of fewer columns."""
     content = json.loads((study / "study.json").read_text())
     for path in (*(f"results/{name}.parquet" for name in NEWER), "sites/mimic/largest_jumps.parquet"):
         (study / path).unlink()

@@ -49,6 +49,6 @@ def test_every_draw_is_a_point_and_their_median_a_line(tmp_path: Path) -> None:
 def test_local_data_need_a_second_hospital(studies: Path, open_page: Open) -> None:
     app = open_page(studies, "transfer", b="two", y="long_los")
     assert "A little local data" in text(app)
-    assert len(drawn(app)) == 3
+    assert len(drawn(app)) == 4
     one = open_page(studies, "transfer", b="one", y="long_los")
     assert "A little local data" not in text(one)

@@ -29,6 +29,7 @@ FRAMES = (
     "calibration_curves",
     "decision_curves",
     "comparisons",
+    "reweighting",
     "subsamples",
     "thresholds",
     "associations",

@@ -12,13 +12,13 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import write_json
 from ehrfm_core.study.layout import SITE_NAME
-from ehrfm_core.synthesis.hospital import SITES, shift_parts
+from ehrfm_core.synthesis.hospital import PARTS, SITES, shift_parts
 from train.__main__ import main as train
 from train.numbers import positive_number, seed_number
 from train.progress import bar_if_long, say
@@ -27,6 +27,7 @@ from train.recipes.shift_tables import markdown
 from train.training_options import SIZES
 
 SHIFTS = ("none", "institution", "time", "all")
+PARTS_ALONE = "parts"  # for --shifts: none, each part of the shift alone, and all of them
 STAYS = 10_000
 SOURCE, TARGET = SITES  # as the synthesis names the two
 SOURCE_FOLDER, STUDY, REPORT = "source", "studies/controlled-shift", "controlled_shift.json"
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with contextlib.redirect_stdout(sys.stderr) if options.as_json else contextlib.nullcontext():
-            sites = _sites(options.shifts)
+            sites = shifts_of(options.shifts)
             for site, parts in ({SOURCE: frozenset[str]()} | sites).items():
                 _make(options.work / _folder(site), site, parts, options)
             if status := train(_study_arguments(options, sites)):
@@ -76,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=SHIFTS,
         metavar="SHIFT",
-        help=f"a target for each: parts divided by commas, or a group of them ({' '.join(SHIFTS)})",
+        help=f"a target for each: parts divided by commas, or a group of them ({' '.join(SHIFTS)}); "
+        f"`{PARTS_ALONE}` stands for none {' '.join(PARTS)} all, and tells what each part costs by itself",
     )
     parser.add_argument(
         "--draws",
@@ -100,10 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _sites(shifts: list[str]) -> dict[str, frozenset[str]]:
-    """The parts of each shift by the name of its target site."""
+def shifts_of(shifts: list[str]) -> dict[str, frozenset[str]]:
+    """The parts of each shift by its target's name; UserError where one is unknown or stands twice."""
     sites: dict[str, frozenset[str]] = {}
-    for shift in shifts:
+    for shift in _told(shifts):
         parts, name = shift_parts(shift), "-".join(part.strip() for part in shift.split(","))
         if twin := next((other for other, known in sites.items() if known == parts), None):
             raise UserError(f"--shifts: {twin} and {shift} are the same shift; name it once.")
@@ -111,6 +113,12 @@ def _sites(shifts: list[str]) -> dict[str, frozenset[str]]:
             raise UserError(f"--shifts: {shift!r} is too long a name for a site; name fewer parts or `all`.")
         sites[name] = parts
     return sites
+
+
+def _told(shifts: list[str]) -> Iterator[str]:
+    """The shifts with `parts` written out."""
+    for shift in shifts:
+        yield from ("none", *PARTS, "all") if shift.strip() == PARTS_ALONE else (shift,)
 
 
 def _folder(site: str) -> str:

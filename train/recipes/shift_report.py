@@ -15,11 +15,12 @@ from ehrfm_core.evaluation.baselines import token_counts
 from ehrfm_core.evaluation.intervals import LEVEL
 from ehrfm_core.evaluation.models import MODEL_LABELS, SHUFFLED
 from ehrfm_core.evaluation.oracle import Comparison, against_truth
-from ehrfm_core.evaluation.oracle_figures import estimates, monte_carlo, transfer_gaps
+from ehrfm_core.evaluation.oracle_figures import estimates, monte_carlo, parts_alone, transfer_gaps
 from ehrfm_core.evaluation.site_classifier import tell_sites_apart
 from ehrfm_core.evaluation.sites import Stays
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, open_study
+from ehrfm_core.synthesis.hospital import PARTS
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window, to_ragged
 from train.progress import progress_bar
@@ -64,6 +65,7 @@ def make_report(
         "stages": {name: done.settings for name, done in study.manifest.stages.items()},
         "estimates": estimates(tested).to_dicts(),
         "gaps": gaps.to_dicts(),
+        "parts": parts_alone(tested, source=study.source, shifts=shifts, parts=PARTS).to_dicts(),
         "monte_carlo": simulation.to_dicts(),
         "site_classifier": classified,
         "verdict": [line for site in alike for line in verdict(tested, classified, study.source, site)],

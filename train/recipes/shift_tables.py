@@ -33,6 +33,7 @@ def markdown(report: dict[str, Any]) -> str:
     )
     for outcome in OUTCOMES.values():
         lines += _outcome(report, outcome)
+    lines += _by_part(report)
     lines += ["## The true risk", ""]
     lines += _table(
         [
@@ -101,6 +102,52 @@ def _outcome(report: dict[str, Any], outcome: Outcome) -> Iterator[str]:
         ],
         gap,
     )
+
+
+def _by_part(report: dict[str, Any]) -> Iterator[str]:
+    """The gap beyond the oracle's of one part of the shift at a time, where each has its target."""
+    rows = {
+        (row["quantity"], row["part"], row["outcome"], row["model"]): row for row in report.get("parts", ())
+    }
+    if not rows:
+        return
+    alone = {tuple(parts): site for site, parts in report["shifts"].items()}
+    parts = list(dict.fromkeys(part for quantity, part, *_ in rows if quantity == "cost"))
+    yield from ("## The gap by part of the shift", "")
+    yield (
+        "ROC-AUC lost beyond the oracle's; then the same less what `none` loses, in which the source's own "
+        "figures cancel. Interaction: what all parts together cost beyond the sum of each alone."
+    )
+    yield ""
+    for outcome in OUTCOMES.values():
+        body = []
+        for model in MODELS:
+            named = [
+                ("none", (), None),
+                *((part, (part,), rows.get(("cost", part, outcome.name, model))) for part in parts),
+                ("all", tuple(sorted(parts)), rows.get(("all", None, outcome.name, model))),
+            ]
+            body += [
+                [
+                    MODEL_LABELS[model],
+                    part,
+                    _change(_gap(report, outcome, alone[own], model)),
+                    _change(cost),
+                ]
+                for part, own, cost in named
+            ]
+            body += [
+                [MODEL_LABELS[model], label, NONE, _change(rows.get((quantity, None, outcome.name, model)))]
+                for quantity, label in (("sum", "sum of the parts"), ("interaction", "interaction"))
+            ]
+        yield from (f"### {outcome.label}", "")
+        yield from _table(["model", "part", "gap beyond the oracle's", "less that of none"], body)
+
+
+def _gap(report: dict[str, Any], outcome: Outcome, site: str, model: str) -> Row | None:
+    wanted = ("gap_beyond_oracle", outcome.name, site, model)
+    names = ("quantity", "outcome", "target", "model")
+    return next((row for row in report["gaps"] if tuple(row[name] for name in names) == wanted), None)
 
 
 def _truth(report: dict[str, Any], row: Row) -> list[str]:

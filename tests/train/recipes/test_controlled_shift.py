@@ -8,13 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ehrfm_core.evaluation.oracle_figures import estimates, monte_carlo, transfer_gaps
+from ehrfm_core.evaluation.oracle_figures import estimates, monte_carlo, parts_alone, transfer_gaps
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import STAGES
 from ehrfm_core.study.verify import verify
+from ehrfm_core.synthesis.hospital import PARTS
 from tests.evaluation.made_truth import make_world
-from train.recipes.controlled_shift import main
+from train.recipes.controlled_shift import main, shifts_of
 from train.recipes.shift_report import verdict
 from train.recipes.shift_tables import markdown
 
@@ -126,3 +127,62 @@ def test_tables_have_as_many_cells_as_columns_also_where_models_are_missing() ->
     assert text.endswith("A note.")
     for block in text.split("\n\n"):
         assert len({line.count("|") for line in block.splitlines() if line.startswith("|")}) <= 1
+
+
+def test_parts_stand_for_each_part_alone_between_none_and_all() -> None:
+    sites = shifts_of(["parts"])
+    assert list(sites) == ["none", *PARTS, "all"]
+    assert [len(parts) for parts in sites.values()] == [0, 1, 1, 1, 1, 1, 5]
+    assert list(shifts_of(["parts", "institution"]))[-1] == "institution"
+
+
+def test_what_each_part_costs_and_whether_they_add_up() -> None:
+    """Two parts cost the model some of its signal, the others nothing."""
+    shifts = shifts_of(["parts"])
+    noise = dict.fromkeys(shifts, 0.3) | {"coverage": 1.5, "policy": 1.5, "all": 2.5}
+    world = make_world(
+        n=1500,
+        noise={"home": {"in_distribution": 0.3}}
+        | {site: {"zero_shot": size} for site, size in noise.items()},
+    )
+    tested = world.tested()
+    rows = parts_alone(tested, source="home", shifts=shifts, parts=PARTS)
+    assert rows.height == len(OUTCOMES) * (len(PARTS) + 3)
+    found = {
+        (q, p): tuple(rest) for q, p, *rest in rows.filter(outcome="death").drop("outcome", "model").rows()
+    }
+    gaps = transfer_gaps(tested, source="home").filter(quantity="gap_beyond_oracle", outcome="death")
+    beyond = dict(gaps.select("target", "estimate").rows())
+    for part in PARTS:
+        estimate, low, high = found["cost", part]
+        assert estimate == pytest.approx(beyond[part] - beyond["none"])
+        assert low < estimate < high
+        assert (low > 0) == (part in ("coverage", "policy"))
+    total, whole, interaction = (found[quantity, None][0] for quantity in ("sum", "all", "interaction"))
+    assert total == pytest.approx(sum(found["cost", part][0] for part in PARTS))
+    assert interaction == pytest.approx(whole - total)
+
+    report = {
+        "source": "home",
+        "shifts": {site: sorted(parts) for site, parts in shifts.items()},
+        "estimates": estimates(tested).to_dicts(),
+        "gaps": transfer_gaps(tested, source="home").to_dicts(),
+        "parts": rows.to_dicts(),
+        "monte_carlo": [],
+        "site_classifier": [],
+        "verdict": [],
+        "notes": [],
+    }
+    section = markdown(report).split("## The gap by part of the shift")[1].split("\n## ")[0]
+    table = section.split("### In-hospital death")[1].split("###")[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.strip().splitlines()]
+    own = [row[1:] for row in cells if row[0] == "the foundation model"]
+    assert [row[0] for row in own] == ["none", *PARTS, "all", "sum of the parts", "interaction"]
+    assert own[0][2] == own[-1][1] == "–"
+    for label, part in zip(PARTS, own[1:], strict=False):
+        assert part[1].startswith(f"{beyond[label]:+.3f} [")
+        assert part[2].startswith(f"{found['cost', label][0]:+.3f} [")
+    assert own[-1][2].startswith(f"{interaction:+.3f} [")
+
+    some = {site: parts for site, parts in shifts.items() if site != "policy"}
+    assert parts_alone(tested, source="home", shifts=some, parts=PARTS).is_empty()
