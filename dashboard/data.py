@@ -17,7 +17,7 @@ import streamlit as st
 from dashboard import state
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, list_studies, open_study
-from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE
+from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE, result_file
 from ehrfm_core.study.runs import Run, read_run
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "data_samples/studies"
@@ -130,6 +130,11 @@ def held_out(study: Study, site: str, outcome: str | None = None) -> pl.DataFram
 def result(study: Study, name: str) -> pl.DataFrame:
     """A result table (see layout.RESULT_FILES)."""
     return _result(str(study.folder), study.digest, name)
+
+
+def has_result(study: Study, name: str) -> bool:
+    """Whether the study holds a result table; those evaluated by an older version lack some."""
+    return result_file(name) in study.manifest.stages["evaluate"].files
 
 
 def maps(study: Study) -> dict[str, Any]:

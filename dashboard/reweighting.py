@@ -7,7 +7,6 @@ import streamlit as st
 
 from dashboard import data, state, theme, ui
 from dashboard.charts import reweighting as charts
-from dashboard.probabilities import has
 from ehrfm_core.evaluation.propensity import CHARACTERISTICS
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -23,7 +22,7 @@ def section(study: Study, outcome: Outcome) -> None:
     if len(study.sites) == 1:
         return
     title = "What the patients explain"
-    if not has(study, "reweighting"):
+    if not data.has_result(study, "reweighting"):
         ui.section(title)
         ui.absent(
             "The gap is not divided yet",

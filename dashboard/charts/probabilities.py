@@ -13,7 +13,9 @@ from dashboard import theme
 METHODS = {
     "finetune": ("Fine-tuned further, or left", "#CC79A7", "circle"),  # no colour of a hospital
     "refit": ("Probe re-fitted, or left", theme.ACCENT, "diamond"),
+    "pretrain": ("Pretrained further, or left", "#117733", "triangle-up"),
     "local": ("Probe of local stays alone", theme.NEUTRAL, "square"),
+    "scratch": ("Model of local stays alone", "#882255", "x"),
 }
 
 Curve = tuple[str, str, str, pl.DataFrame]  # label, colour, dash and rows
