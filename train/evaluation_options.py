@@ -31,6 +31,9 @@ def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:
         help="where the loss of fine-tuning stands: at the window's last token, or at random ones, for risks "
         "that are read within the window (last)",
     )
+    group.add_argument(
+        "--finetune-models", choices=["one", "each"], help="one for all outcomes, or one for each (one)"
+    )
     group.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
     group.add_argument("--finetune-rate", type=above_zero, metavar="X", help="highest learning rate (3e-5)")
     group.add_argument(
@@ -60,6 +63,7 @@ def finetune_settings(
     given = {
         "method": options.finetune,
         "cuts": options.cuts,
+        "models": options.finetune_models,
         "epochs": options.finetune_epochs,
         "learning_rate": options.finetune_rate,
     }

@@ -56,7 +56,7 @@ def finetuned_predictions(
     kept: Path,
     identity: str,
 ) -> Tuned:
-    """Fine-tune at the source, then further on every draw of each target; all outcomes of `probes` at once.
+    """Fine-tune at the source, then further on every draw of each target, for the outcomes of `probes`.
 
     `kept` is the folder of finished runs, `identity` says of what they are.
     """
@@ -67,24 +67,35 @@ def finetuned_predictions(
     tokenizer = Tokenizer.from_json(study.tokenizer())
     start = load(study.folder / MODEL, device=device)
     windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
-    runs = _Runs(study.source, head.names, settings, device, bf16, kept, identity)
     home = windows[study.source]
-    tuned = runs.source(start, head, home)
-    parts = [pl.DataFrame(schema=SCHEMA)]
-    summary: dict[str, object] = {"best_epoch": tuned.best_epoch, "curve": tuned.curve}
+    predictions, thresholds = [pl.DataFrame(schema=SCHEMA)], [pl.DataFrame(schema=THRESHOLDS)]
+    summary: dict[str, object] = {}
     notes = []
-    if tuned.best_epoch == 0:
-        notes.append(
-            "Fine-tuning at the source gave no better AUC on its tuning split than the probe: the fine-tuned "
-            "model is the probe."
-        )
-    for site, window in windows.items():
-        arm = "in_distribution" if site == study.source else "zero_shot"
-        unchanged = runs.predict(tuned, window, arm)
-        parts.append(unchanged)
-        if site != study.source:
-            parts += runs.adapt(tuned, window, unchanged, repeats=repeats, seed=seed)
-    return Tuned(pl.concat(parts), runs.thresholds(tuned, home), notes, summary)
+    for own in [head] if settings.models == "one" else [_only(head, name) for name in head.names]:
+        runs = _Runs(study.source, own.names, settings, device, bf16, kept, identity)
+        tuned = runs.source(start, own, home)
+        found = {"best_epoch": tuned.best_epoch, "curve": tuned.curve}
+        summary |= found if settings.models == "one" else {own.names[0]: found}
+        if tuned.best_epoch == 0:
+            of = "" if settings.models == "one" else f" for {study.outcomes[own.names[0]].label}"
+            notes.append(
+                f"Fine-tuning at the source{of} gave no better AUC on its tuning split than the probe: the "
+                "fine-tuned model is the probe."
+            )
+        for site, window in windows.items():
+            arm = "in_distribution" if site == study.source else "zero_shot"
+            unchanged = runs.predict(tuned, window, arm)
+            predictions.append(unchanged)
+            if site != study.source:
+                predictions += runs.adapt(tuned, window, unchanged, repeats=repeats, seed=seed)
+        thresholds.append(runs.thresholds(tuned, home))
+    return Tuned(pl.concat(predictions), pl.concat(thresholds), notes, summary)
+
+
+def _only(head: LinearReadouts, name: str) -> LinearReadouts:
+    """The read-out of one outcome."""
+    k = head.names.index(name)
+    return LinearReadouts((name,), head.weight[:, k : k + 1], head.bias[k : k + 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +110,8 @@ class _Runs:
 
     def source(self, start: LlamaForCausalLM, head: LinearReadouts, window: Windows) -> Finetuned:
         """Fine-tune on the source's training split, or take the weights of a run that was finished."""
-        path = self.kept / f"{fingerprint([self.identity, asdict(self.settings)])[:16]}.safetensors"
+        named = [self.identity, asdict(self.settings), *self.names]
+        path = self.kept / f"{fingerprint(named)[:16]}.safetensors"
         if found := restore(path, start):
             return found
         train, tuning = (self._labelled(window, split) for split in ("train", "tuning"))
@@ -151,7 +163,9 @@ class _Runs:
             for done, draw in enumerate(chosen, 1):
                 key = {"arm": "adapted", "adapt_method": "finetune", "adapt_fraction": draw.fraction}
                 key |= {"repeat": draw.repeat}
-                path = self.kept / f"{fingerprint([self.identity, window.site, key])[:16]}.parquet"
+                path = (
+                    self.kept / f"{fingerprint([self.identity, window.site, key, *self.names])[:16]}.parquet"
+                )
                 frame = _read(path)
                 if frame is None:
                     moved = self._moved(tuned, train.take(draw.rows), tuning, window, repeat=draw.repeat)

@@ -33,6 +33,7 @@ from ehrfm_core.ragged import Ragged
 
 METHODS = ("all", "lora")
 CUTS = ("last", "random")
+MODELS = ("one", "each")
 Progress = Callable[[int, int, str], None]
 
 
@@ -43,7 +44,8 @@ class FinetuneSettings:
     `method`: `all` weights or `lora`. `cuts`: the loss stands at the `last` token of the window, or at a
     token drawn anew in every epoch (`random`), for risks that are read within the window. `learning_rate` is
     the highest; it rises over the first tenth of the steps and falls to 0. After `patience` epochs without a
-    better tuning AUC the run ends.
+    better tuning AUC the run ends. `models`: `one` for all outcomes, or one for `each`; `finetune` itself
+    trains one model for the outcomes of the head it is given.
     """
 
     method: str = "all"
@@ -55,10 +57,11 @@ class FinetuneSettings:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     rank: int = 8
+    models: str = "one"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("cuts", CUTS)):
+        for name, known in (("method", METHODS), ("cuts", CUTS), ("models", MODELS)):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}.")
 

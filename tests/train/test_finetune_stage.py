@@ -20,7 +20,7 @@ from train import evaluate as stage
 from train import finetune as part
 from train.__main__ import main
 
-OPTIONS = ["--bootstrap", "100", "--device", "cpu", "--repeats", "2"]
+OPTIONS = ["--bootstrap", "100", "--device", "cpu", "--repeats", "2", "--local-training", "none"]
 TUNE = ["--finetune", "lora", "--finetune-epochs", "2", "--finetune-rate", "0.003"]
 RUN = ["model", "arm", "test_site", "adapt_method", "adapt_fraction", "repeat", "outcome"]
 
@@ -107,6 +107,14 @@ def test_settings_are_remembered_and_fine_tuning_can_be_left_out(
 ) -> None:
     assert main(["evaluate", str(folder)]) == 0
     assert "evaluate: nothing to do" in capsys.readouterr().out
+    each = ["--finetune-models", "each", "--finetune-epochs", "1", "--repeats", "1"]
+    assert main(["evaluate", str(folder), *each]) == 0
+    study = open_study(folder)
+    outcomes = study.result("predictions").filter(model="finetuned")["outcome"].unique()
+    summary = study.manifest.stages["evaluate"].summary["finetuned"]
+    assert set(summary) == set(outcomes)  # a curve each, where one for all has one
+    assert len({tuple(found["curve"][-1].items()) for found in summary.values()}) > 1
+    assert verify(study) == []
     assert main(["evaluate", str(folder), "--finetune", "none"]) == 0
     assert open_study(folder).result("predictions").filter(model="finetuned").is_empty()
     capsys.readouterr()
