@@ -54,8 +54,8 @@ def table_one(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes = OUTCOMES)
         if any(value != "0" for value in missing.values()):
             rows.append(_row(f"{title}: not recorded", missing))
     own = {name: outcome for name, outcome in outcomes.items() if name not in OUTCOMES}
-    flags = _FLAGS | {early(name): f"{outcome.label}: in the window already" for name, outcome in own.items()}
-    flags |= {name: f"{outcome.label}: at any time" for name, outcome in own.items()}
+    flags = _FLAGS | {early(name): f"{outcome.label}: in the window" for name, outcome in own.items()}
+    flags |= {name: f"{outcome.label}: ever" for name, outcome in own.items()}
     for column, label in flags.items():
         series = {site: frame[column].drop_nulls().cast(pl.Float64) for site, frame in frames.items()}
         rows.append(_row(label, {s: _count(v) for s, v in series.items()}, _smd(series)))

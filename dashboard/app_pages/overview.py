@@ -129,7 +129,7 @@ def outcome_table(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None:
         },
     )
     st.caption(
-        "ICU and ventilation leave out stays whose event already lies in the first 24 h, so their "
+        "Outcomes after 24 h leave out stays whose event already lies in the first 24 h, so their "
         f"denominators differ. Fewer than {measures.MIN_EVENTS} events (or non-events) in the test split: "
         "drawn, but too few to read."
     )
