@@ -22,7 +22,7 @@ def bin_counts(timelines: pl.DataFrame, tokenizer: Tokenizer) -> pl.DataFrame:
     >>> from ehrfm_core.tokens.settings import TokenSettings
     >>> vocabulary = {"TL_START": 0, "Q0": 1, "Q1": 2, "lab/potassium": 3}
     >>> tokenizer = Tokenizer(TokenSettings(n_bins=2), {"lab/potassium": [4.0]}, vocabulary)
-    >>> frame = pl.DataFrame({"tokens": [[0, 3, 2, 3, 2], [0, 3, 1]]})
+    >>> frame = pl.DataFrame({"tokens": [[0, 3, 2], [0, 3, 1]]})
     >>> bin_counts(frame, tokenizer).rows()
     [('lab/potassium', 0, 1), ('lab/potassium', 1, 2)]
     """
