@@ -9,13 +9,13 @@ import streamlit as st
 
 from dashboard import state, theme, ui
 from dashboard import vocabulary as words
-from dashboard.charts import vocabulary as charts
+from dashboard.charts import hospitals_charted as charts
 from ehrfm_core.study import Study
 
 MOST = 18  # categories whose drift is drawn
 PSI = (
-    "Population stability index of the values by bin against the source's training split: Σ (a − e) ln(a / e). "
-    "0 is no drift; customarily 0.1 is some and 0.25 much."
+    "Population stability index of the values by bin against the source's training split: "
+    "Σ (a − e) ln(a / e). 0 is no drift; customarily 0.1 is some and 0.25 much."
 )
 NOISE = (
     "What the index would be on average without any drift, (B − 1)(1/n + 1/m) for B bins and n and m values. "
@@ -68,9 +68,9 @@ def coverage(study: Study, table: pl.DataFrame, target: str) -> None:
         key="vocabulary-coverage",
         alt=f"Scatter: share of stays with each of {shown.height} categories at {source} and at {target}; "
         f"{far} differ by more than 20 points",
-        caption=f"Share of all stays that have a category in the window, {ui.count(shown.height, 'category', 'categories')}; "
-        f"{far} differ by more than 20 points. On the dashed line both hospitals chart it alike. Open: unknown "
-        "to the vocabulary. The farthest are named, others by hovering. No interval.",
+        caption=f"Share of all stays that have a category in the window; of {shown.height} categories {far} "
+        "differ by more than 20 points. On the dashed line both hospitals chart it alike. Open: unknown to "
+        "the vocabulary. The farthest are named, others by hovering. No interval.",
     )
 
 
@@ -98,11 +98,11 @@ def drift(study: Study, rows: pl.DataFrame) -> None:
         key="vocabulary-drift",
         alt="Population stability index of the categories that drift most: "
         + ", ".join(f"{words.code_label(code)} {most:.2g}" for code, most in order.head(5).iter_rows()),
-        caption=f"The {order.height} categories that drift most and more than chance. PSI compares the shares of "
-        f"values in each bin with those in the training split of {ui.plain(study.source)} (of the source itself, "
-        "its other stays): 0 is no drift, dashed 0.1, from where one customarily speaks of some. Tick of the same "
-        "colour: what chance alone gives on average, were values independent; those of one stay are not, so it "
-        "is a lower bound.",
+        caption=f"The {order.height} categories that drift most and more than chance. PSI compares the "
+        f"shares of values in each bin with those in the training split of {ui.plain(study.source)} (of the source "
+        "itself, its other stays): 0 is no drift; dashed 0.1, from where one customarily speaks of some. Tick "
+        "of the same colour: what chance alone gives on average, were values independent; those of one stay are "
+        "not, so it is a lower bound. No interval.",
     )
 
 
@@ -110,7 +110,7 @@ def everything(table: pl.DataFrame, sites: Sequence[str]) -> None:
     """Every category, side by side."""
     shown = table.with_columns(
         pl.col("family").map_elements(words.family_label, return_dtype=pl.String),
-        pl.col("code").str.splitn("/", 2).struct.field("field_1").fill_null(pl.col("code")),
+        pl.col("code").str.replace("^[^/]*/", "").str.replace_all("_", " "),
     )
     if "difference" in shown.columns:
         shown = shown.sort(pl.col("difference").abs(), descending=True, maintain_order=True)
@@ -141,6 +141,7 @@ def everything(table: pl.DataFrame, sites: Sequence[str]) -> None:
         column_config=columns,
     )
     st.caption(
-        "Every category of the vocabulary or of a hospital, those that the hospitals chart most differently first. "
-        "A click on a head sorts, the magnifying glass searches, the arrow saves."
+        "Every category of the vocabulary or of a hospital"
+        + (", those that the hospitals chart most differently first" if len(sites) > 1 else "")
+        + ". A click on a head sorts, the magnifying glass searches, the arrow saves."
     )

@@ -19,12 +19,12 @@ _TRY = "result_try"
 
 CSS = """
 <style>
-  .tokens { display: flex; flex-wrap: wrap; align-items: center; gap: 0.4rem; margin: 0.1rem 0 0.3rem; padding: 0; }
-  .tokens li { list-style: none; margin: 0; padding: 0.12rem 0.6rem; border-radius: 0.45rem;
-    border: 1.5px solid #7B8794; font-family: var(--st-code-font, monospace); font-size: 0.95rem; overflow-wrap: anywhere; }
-  .tokens li.category { border-color: #0072B2; background: rgba(0, 114, 178, 0.12); }
-  .tokens li.value { border-color: #E69F00; background: rgba(230, 159, 0, 0.14); }
-  .tokens li.unknown { border-style: dashed; }
+  .tokens { display: flex; flex-wrap: wrap; align-items: center; gap: 0.4rem; margin: 0.1rem 0 0.3rem; }
+  .tokens span { padding: 0.12rem 0.6rem; border-radius: 0.45rem; border: 1.5px solid #7B8794;
+    font-family: var(--st-code-font, monospace); font-size: 0.95rem; overflow-wrap: anywhere; }
+  .tokens span.category { border-color: #0072B2; background: rgba(0, 114, 178, 0.12); }
+  .tokens span.value { border-color: #E69F00; background: rgba(230, 159, 0, 0.14); }
+  .tokens span.unknown { border-style: dashed; }
   .tokens small { opacity: 0.75; padding-left: 0.45rem; font-variant-numeric: tabular-nums; }
 </style>
 """
@@ -78,12 +78,13 @@ def chips(tokens: Sequence[tuple[str, int]]) -> str:
     """Tokens with their ids as HTML.
 
     >>> chips([("Q7", 12)])
-    '<ol class="tokens"><li class="value">Q7<small>12</small></li></ol>'
+    '<div class="tokens" role="list"><span role="listitem" class="value">Q7<small>12</small></span></div>'
     """
     items = (
-        f'<li class="{_kind(token)}">{escape(token)}<small>{number}</small></li>' for token, number in tokens
+        f'<span role="listitem" class="{_kind(token)}">{escape(token)}<small>{number}</small></span>'
+        for token, number in tokens
     )
-    return f'<ol class="tokens">{"".join(items)}</ol>'
+    return f'<div class="tokens" role="list">{"".join(items)}</div>'
 
 
 def _kind(token: str) -> str:

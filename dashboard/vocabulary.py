@@ -10,7 +10,6 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
-from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, open_study
 from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.bin_counts import bin_counts
@@ -166,9 +165,9 @@ def token_families(study: Study) -> dict[str, dict[str, float]]:
 def family_table(
     tokenizer: Tokenizer, rows: pl.DataFrame | None, means: Mapping[str, Mapping[str, float]]
 ) -> pl.DataFrame:
-    """One row a family: its tokens in the vocabulary, and of each site the mean tokens and unknown events a stay.
+    """One row a family: its tokens in the vocabulary, mean tokens a stay and unknown events of each site.
 
-    Columns: family (label), tokens, `mean SITE`…, `unknown SITE`… (share of the family's events, whole stays).
+    Columns: family (label), tokens, `mean SITE`…, `unknown SITE`… (share of its events, whole stays).
     """
     sizes = token_table(tokenizer.vocabulary).group_by("family").len("tokens")
     table = sizes.filter(pl.col("family") != "special")
@@ -194,79 +193,3 @@ def family_table(
     place = pl.col("family").replace_strict(order, default=len(order), return_dtype=pl.Int64)
     label = pl.col("family").map_elements(family_label, return_dtype=pl.String)
     return table.sort(place, "family").with_columns(label)
-
-
-def other_tokens(tokenizer: Tokenizer) -> list[tuple[str, str, str]]:
-    """Tokens that stand for no event, in the order of a timeline: where, which, what for."""
-    vocabulary, settings = tokenizer.vocabulary, tokenizer.settings
-    families = [names.family(token) for token in vocabulary]
-    ages = tokenizer.value_tokens(names.AGE)
-    rows = [("Start", names.START, "Every stay begins with it.")]
-    for family in tokenizer.prefix:
-        if family == names.AGE:
-            which = f"{ages[0]} … {ages[-1]}" if ages else "—"
-            alone = (
-                "stands alone, without a category before it"
-                if settings.scheme == "paper"
-                else "with its category in one token"
-            )
-            rows.append(("Start", which, f"Age at admission, one of {len(ages)} bins; {alone}."))
-        else:
-            n = families.count(family)
-            rows.append(
-                ("Start", f"{family}/…", f"{family_label(family)}, one of {n}; known before the first event.")
-            )
-    if settings.spacing:
-        rows.append(
-            ("Between events", "time/…", "A gap of five minutes or more, before the event that ends it.")
-        )
-    if settings.scheme == "paper":
-        values = [token for token in vocabulary if names.is_bin(token)]
-        rows.append(
-            (
-                "After a category",
-                f"{values[0]} … {values[-1]}" if values else "—",
-                "Its value's bin. All categories share these tokens: what a bin means depends on the category before it.",
-            )
-        )
-        if names.ANSWER_FAMILY in families:
-            n = families.count(names.ANSWER_FAMILY)
-            rows.append(
-                ("After a category", "answer/…", f"The answer of an assessment without a number, one of {n}.")
-            )
-    rows += [
-        (
-            "For an event",
-            names.UNK,
-            "An event whose code the source's training stays never had. Its value is dropped.",
-        ),
-        (
-            "Window's end",
-            names.TRUNC,
-            f"Last token of a window longer than {settings.window_tokens:,} tokens; what follows is cut off.",
-        ),
-    ]
-    if tokenizer.events.suffix:
-        rows.append(
-            (
-                "Stay's end",
-                f"{names.SUFFIX_FAMILY}/…",
-                "How the stay ended. The model learns from it in training; no window that is judged contains it.",
-            )
-        )
-    rows.append(("Stay's end", names.END, "Every stay ends with it; no window that is judged contains it."))
-    rows.append(("Nowhere", names.PAD, "Fills up batches; never read, never scored."))
-    return rows
-
-
-def cut_off(study: Study, tokenizer: Tokenizer) -> dict[str, tuple[int, int]]:
-    """Windows that were longer than the model reads, and all windows, by site; empty where it is not known."""
-    found = {}
-    for site in study.sites:
-        try:
-            windows = data.site_table(study, site, "windows")
-        except UserError:
-            return {}
-        own = windows.filter(pl.col("window_hours") == tokenizer.settings.window_hours)
-        found[site] = (int(own["truncated"].sum()), own.height)
-    return found

@@ -24,7 +24,7 @@ def bin_counts(timelines: pl.DataFrame, tokenizer: Tokenizer) -> pl.DataFrame:
     >>> tokenizer = Tokenizer(TokenSettings(n_bins=2), {"lab/potassium": [4.0]}, vocabulary)
     >>> frame = pl.DataFrame({"tokens": [[0, 3, 2], [0, 3, 1]]})
     >>> bin_counts(frame, tokenizer).rows()
-    [('lab/potassium', 0, 1), ('lab/potassium', 1, 2)]
+    [('lab/potassium', 0, 1), ('lab/potassium', 1, 1)]
     """
     vocabulary = tokenizer.vocabulary
     size = max(vocabulary.values(), default=0) + 1
