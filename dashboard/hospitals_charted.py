@@ -99,10 +99,10 @@ def drift(study: Study, rows: pl.DataFrame) -> None:
         alt="Population stability index of the categories that drift most: "
         + ", ".join(f"{words.code_label(code)} {most:.2g}" for code, most in order.head(5).iter_rows()),
         caption=f"The {order.height} categories that drift most and more than chance. PSI compares the "
-        f"shares of values in each bin with those in the training split of {ui.plain(study.source)} (of the source "
-        "itself, its other stays): 0 is no drift; dashed 0.1, from where one customarily speaks of some. Tick "
-        "of the same colour: what chance alone gives on average, were values independent; those of one stay are "
-        "not, so it is a lower bound. No interval.",
+        "shares of values in each bin with those in the source's training split (of the source itself, its "
+        "other stays): 0 is no drift; dashed 0.1, from where one customarily speaks of some. Tick of the same "
+        "colour: what chance alone gives on average, were values independent; those of one stay are not, so "
+        "it is a lower bound. No interval.",
     )
 
 
