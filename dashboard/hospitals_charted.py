@@ -52,9 +52,11 @@ def _sentence(study: Study, rows: pl.DataFrame) -> str:
         own = rows.filter(pl.col("site") == site)
         lost, total = (int(own.filter(w)["n_events"].sum()) for w in (~pl.col("known"), pl.lit(value=True)))
         codes = own.filter(~pl.col("known") & (pl.col("n_events") > 0)).height
-        share = f" ({100 * lost / total:.2g} %)" if total and lost else ""
-        parts.append(f"{ui.plain(site)}: {lost:,} of {total:,} events{share} of {ui.count(codes, 'code')}")
-    return "Unknown to the vocabulary, and all the same token UNK to the model, are " + "; ".join(parts) + "."
+        some = (
+            f"{lost:,} of {total:,} events ({100 * lost / max(total, 1):.2g} %) of {ui.count(codes, 'code')}"
+        )
+        parts.append(f"{ui.plain(site)} {some if lost else 'none'}")
+    return "Unknown to the vocabulary, and all one token, UNK, to the model: " + "; ".join(parts) + "."
 
 
 def coverage(study: Study, table: pl.DataFrame, target: str) -> None:
@@ -100,7 +102,7 @@ def drift(study: Study, rows: pl.DataFrame) -> None:
         + ", ".join(f"{words.code_label(code)} {most:.2g}" for code, most in order.head(5).iter_rows()),
         caption=f"The {order.height} categories that drift most and more than chance. PSI compares the "
         "shares of values in each bin with those in the source's training split (of the source itself, its "
-        "other stays): 0 is no drift; dashed 0.1, from where one customarily speaks of some. Tick of the same "
+        "other stays): 0 is no drift; dashed 0.1, from where one customarily speaks of some. Tick of that "
         "colour: what chance alone gives on average, were values independent; those of one stay are not, so "
         "it is a lower bound. No interval.",
     )
@@ -116,10 +118,13 @@ def everything(table: pl.DataFrame, sites: Sequence[str]) -> None:
         shown = shown.sort(pl.col("difference").abs(), descending=True, maintain_order=True)
     if not any(shown[f"unknown {site}"].sum() for site in sites):
         shown = shown.drop(*(f"unknown {site}" for site in sites))
+    shown = shown.drop(
+        f"{kind} {site}" for kind in ("psi", "noise") for site in sites if not shown[f"psi {site}"].count()
+    )
     percent = st.column_config.NumberColumn
     columns: dict[str, object] = {
-        "family": st.column_config.TextColumn("Family", pinned=True),
-        "code": st.column_config.TextColumn("Category", pinned=True),
+        "family": st.column_config.TextColumn("Family", pinned=True, width=165),
+        "code": st.column_config.TextColumn("Category", pinned=True, width=165),
         "known": st.column_config.CheckboxColumn("Known", help="In the vocabulary; else its events are UNK"),
         "difference": percent("Difference", format="percent", help="Of the coverages"),
     }

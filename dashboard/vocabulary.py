@@ -18,6 +18,7 @@ from ehrfm_core.tokens.decode import token_table
 from ehrfm_core.tokens.tokenizer import Tokenizer
 
 TRAINED, OTHERS, ALL = "train", "others", "all"  # stays whose values are counted
+_UNCOUNTED = (names.SPACING_FAMILY, names.ANSWER_FAMILY, names.SUFFIX_FAMILY)  # as families of a window
 _FIRST = "lab/potassium"  # shown before anything is chosen: everyone knows it
 
 
@@ -170,13 +171,16 @@ def family_table(
     Columns: family (label), tokens, `mean SITE`…, `unknown SITE`… (share of its events, whole stays).
     """
     sizes = token_table(tokenizer.vocabulary).group_by("family").len("tokens")
-    table = sizes.filter(pl.col("family") != "special")
+    one = pl.when(pl.col("family") == "special").then(pl.lit(1, pl.UInt32)).otherwise("tokens")
+    table = sizes.with_columns(tokens=one)  # of the special tokens UNK alone
     if rows is not None:
         more = rows.select("family").unique().join(table, on="family", how="anti")
         table = pl.concat([table, more.with_columns(tokens=pl.lit(0, pl.UInt32))])
     for site, own in means.items():
-        mean = pl.col("family").replace_strict(dict(own), default=0.0, return_dtype=pl.Float64)
-        table = table.with_columns(mean.alias(f"mean {site}"))
+        mean = pl.col("family").replace_strict(_means(own), default=0.0, return_dtype=pl.Float64)
+        table = table.with_columns(
+            pl.when(~pl.col("family").is_in(_UNCOUNTED)).then(mean).alias(f"mean {site}")
+        )
     if rows is not None:
         for site in rows["site"].unique(maintain_order=True):
             events = (
@@ -191,5 +195,11 @@ def family_table(
             table = table.join(events.fill_nan(None), on="family", how="left")
     order = {family: place for place, family in enumerate(names.FAMILY_LABELS)}
     place = pl.col("family").replace_strict(order, default=len(order), return_dtype=pl.Int64)
-    label = pl.col("family").map_elements(family_label, return_dtype=pl.String)
-    return table.sort(place, "family").with_columns(label)
+    unknown = pl.when(pl.col("family") == "special").then(pl.lit(f"Unknown ({names.UNK})"))
+    label = unknown.otherwise(pl.col("family").map_elements(family_label, return_dtype=pl.String))
+    return table.sort(place, "family").with_columns(label.alias("family"))
+
+
+def _means(own: Mapping[str, float]) -> dict[str, float]:
+    """Means as the manifest has them, where the special tokens are the start and UNK: UNK alone."""
+    return dict(own) | {"special": max(0.0, own.get("special", 1.0) - 1.0)}

@@ -119,9 +119,11 @@ def drift(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
         )
     figure.add_vline(x=DRIFTED, line={"color": theme.RULE, "dash": "dash", "width": 1.5})
     theme.style(figure, height=max(240, 110 + 22 * len(codes)), hovermode="closest")
+    held = [DRIFTED, *rows["psi"], *rows["psi_noise"]]
     figure.update_xaxes(
         title="Population stability index (logarithmic)",
         type="log",
+        range=[np.log10(max(min(held), LEAST) / 1.4), np.log10(1.4 * max(held))],
         tickvals=[0.001, 0.01, 0.1, 1, 10],
         ticktext=["0.001", "0.01", "0.1", "1", "10"],
     )

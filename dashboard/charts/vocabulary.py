@@ -11,7 +11,8 @@ from plotly.subplots import make_subplots
 
 from dashboard import theme
 
-MOST_LABELS = 24  # of bins and cut points, beyond which only some are written
+MOST_LABELS = 24  # of bins, beyond which none is written
+MOST_TICKS = 14  # cut points, beyond which only some are written
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def ruler(
             fillcolor=theme.alpha(theme.ACCENT, 0.12),
             layer="below",
         )
-    every = max(1, -(-len(bins.edges) // MOST_LABELS))
+    every = max(1, -(-len(bins.edges) // MOST_TICKS))
     theme.style(figure, height=330, legend=bool(shares), bargap=0.25, barmode="group")
     figure.update_layout(legend_itemsizing="constant")
     figure.update_xaxes(range=[-0.5, max(n, 1) - 0.5], showgrid=False)

@@ -84,9 +84,11 @@ def test_choices_stand_by_family_and_say_what_is_unknown() -> None:
 
 def test_a_family_that_only_a_hospital_has_is_in_the_table() -> None:
     more = frame(("a", "odd/z", False, 0.1, 5, None))
-    table = words.family_table(paper(), pl.concat([ROWS, more]), {"a": {"lab": 2.5}})
+    table = words.family_table(paper(), pl.concat([ROWS, more]), {"a": {"lab": 2.5, "special": 1.5}})
     own = {row["family"]: row for row in table.iter_rows(named=True)}
     assert own["Labs"]["tokens"] == 2
+    assert own["Assessment answers"]["mean a"] is None
+    assert (own["Unknown (UNK)"]["tokens"], own["Unknown (UNK)"]["mean a"]) == (1, 0.5)
     assert own["Labs"]["mean a"] == 2.5
     assert own["Labs"]["unknown b"] == pytest.approx(0.6)
     assert (own["Odd"]["tokens"], own["Odd"]["unknown a"]) == (0, 1.0)
@@ -131,7 +133,7 @@ def test_the_ruler_marks_empty_bins_and_the_typed_one() -> None:
     one = charts.ruler(charts.Bins(["Q0"], []), {}, {}, trained="", axis="x")
     assert one.data[-1].customdata[0] == "Q0: every value"
     many = charts.Bins([f"Q{i}" for i in range(100)], [float(i) for i in range(99)])
-    assert len(charts.ruler(many, {}, {}, trained="", axis="x").layout.xaxis2.tickvals) <= charts.MOST_LABELS
+    assert len(charts.ruler(many, {}, {}, trained="", axis="x").layout.xaxis2.tickvals) <= charts.MOST_TICKS
 
 
 def test_the_figures_of_hospitals_tell_unknown_codes_and_keep_names_apart() -> None:
@@ -170,7 +172,7 @@ def test_what_is_typed_is_explained_whatever_it_is(open_page: Open) -> None:
     app.text_input(key="result").set_value("labs potasium 4").run()
     assert "Near it\\: potassium" in text(app)
     app.text_input(key="result").set_value("nothing here").run()
-    assert "no event comes from" in text(app)
+    assert "tables are adt, labs" in text(app)
     app.selectbox(key="code").select("age").run()
     fine(app)
     assert "PSI" in text(app)
@@ -220,6 +222,7 @@ def test_every_scheme_draws(tmp_path: Path, open_page: Open, options: tuple[str,
     app = open_page(tmp_path / "studies", "vocabulary")
     fine(app)
     assert len(app.get("plotly_chart")) >= 2
+    assert "at or above" in text(app)  # what is suggested is known, under every scheme
     for code in list(words.options(tokenizer, None))[::9]:
         app.selectbox(key="code").select(code).run()
         fine(app)
