@@ -131,9 +131,9 @@ def families(study: Study, tokenizer: Tokenizer, rows: pl.DataFrame | None) -> N
         column_config=columns,
     )
     st.caption(
-        f"A stay: mean tokens of the family in the {tokenizer.settings.window_hours:g} h window; a value counts "
-        "for its category, gaps in time are not told. Unknown: share of the family's events, whole stays, that "
-        "become UNK." + ("" if means else " This study does not hold how many tokens a stay has.")
+        f"A stay: mean tokens of the family in the {tokenizer.settings.window_hours:g} h window; a value "
+        "counts for its category, gaps in time are not told. Unknown: share of the family's events, in whole "
+        "stays, that become UNK." + ("" if means else " This study does not hold how many tokens a stay has.")
     )
 
 
