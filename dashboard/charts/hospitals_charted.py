@@ -64,7 +64,7 @@ def coverage(table: pl.DataFrame, source: str, target: str, labels: Mapping[str,
             yshift=2,
         )
     theme.style(figure, height=500)
-    figure.update_layout(legend={"font": {"size": 12}, "entrywidth": 0.47, "entrywidthmode": "fraction"})
+    figure.update_layout(legend={"font": {"size": 11}, "entrywidth": 0.47, "entrywidthmode": "fraction"})
     figure.update_xaxes(title=f"Stays of {source} with it", tickformat=".0%", range=[-0.03, 1.03])
     figure.update_yaxes(title=f"Stays of {target} with it", tickformat=".0%", range=[-0.04, 1.1])
     return figure

@@ -44,7 +44,7 @@ def ruler(
         if name == trained:
             dash = {
                 "symbol": "line-ew",
-                "size": max(6, min(44, 520 // n)),
+                "size": max(4, min(30, 300 // n)),
                 "line": {"width": 2.5, "color": theme.NEUTRAL},
             }
             figure.add_scatter(
