@@ -116,7 +116,7 @@ def draw(tokenizer: Tokenizer, code: str) -> int | None:
         help="Table or family, code and, where there is one, the value with its unit, or the answer: "
         "labs potassium 5.5, patient_assessments cam_total Positive, age 67.",
     )
-    st.pills("Or try", list(wanted), key=_TRY, on_change=follow, label_visibility="collapsed")
+    st.pills("Or try", list(wanted), key=_TRY, on_change=follow, label_visibility="collapsed", wrap=True)
     return _explained(tokenizer, " ".join((text or "")[:LONGEST].split()), code)
 
 

@@ -14,6 +14,8 @@ from dashboard import theme
 MOST_LABELS = 24  # of bins, beyond which none is written
 MOST_TICKS = 14  # cut points, beyond which only some are written
 
+_HALF = 0.42  # of a dash, in bins
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -42,18 +44,14 @@ def ruler(
     for name, values in shares.items():
         hover = "%{customdata}: %{y:.1%} of values<extra>" + name + "</extra>"
         if name == trained:
-            dash = {
-                "symbol": "line-ew",
-                "size": max(4, min(30, 300 // n)),
-                "line": {"width": 2.5, "color": theme.NEUTRAL},
-            }
+            held = [i for i in places if i not in bins.empty]
             figure.add_scatter(
-                x=places,
-                y=list(values),
-                mode="markers",
-                marker=dash,
+                x=[x for i in held for x in (i - _HALF, i, i + _HALF, None)],
+                y=[y for i in held for y in (*[values[i]] * 3, None)],
+                mode="lines",
+                line={"width": 2.5, "color": theme.NEUTRAL},
                 name=name,
-                customdata=list(bins.tokens),
+                customdata=[bins.tokens[i] for i in held for _ in range(4)],
                 hovertemplate=hover,
                 row=1,
                 col=1,
