@@ -70,21 +70,20 @@ def categories(study: Study) -> pl.DataFrame:
 
 
 def options(tokenizer: Tokenizer, rows: pl.DataFrame | None) -> dict[str, str]:
-    """Codes to choose from, with their labels, by family; those that become UNK say so."""
+    """Codes to choose from, with their labels: the one shown at first, then all others by family.
+
+    First is potassium, else the first code that has values. Those that become UNK say so.
+    """
     known = event_codes(tokenizer) | ({names.AGE} if names.AGE in tokenizer.prefix else set())
     codes = known | (set(rows["code"]) if rows is not None else set())
     order = {family: place for place, family in enumerate(names.FAMILY_LABELS)}
+    begin = (_FIRST, *sorted(code for code in known if code != names.AGE and tokenizer.value_tokens(code)))
+    first = next((code for code in begin if code in codes), None)
 
-    def key(code: str) -> tuple[int, str]:
-        return order.get(code.partition("/")[0], len(order)), code_label(code)
+    def key(code: str) -> tuple[bool, int, str]:
+        return code != first, order.get(code.partition("/")[0], len(order)), code_label(code)
 
     return {c: code_label(c) + ("" if c in known else " (unknown)") for c in sorted(codes, key=key)}
-
-
-def first_code(tokenizer: Tokenizer, choices: Mapping[str, str]) -> str:
-    """The code to show at first: potassium, else the first that has values."""
-    valued = [code for code in choices if code != names.AGE and tokenizer.value_tokens(code)]
-    return _FIRST if _FIRST in choices else next(iter([*valued, *choices]))
 
 
 @st.cache_resource(max_entries=32, show_spinner="Counting values …")

@@ -88,9 +88,6 @@ def result(study: Study, tokenizer: Tokenizer, rows: pl.DataFrame | None) -> Non
     if not choices:
         st.caption("This vocabulary has no category of events.")
         return
-    held, linked = st.session_state.get(state.CODE), st.query_params.get(state.CODE)
-    if held not in choices and (held is not None or linked not in {*choices, *choices.values()}):
-        st.session_state[state.CODE] = words.first_code(tokenizer, choices)
     left, right = st.columns([2, 3], gap="large")
     with left:
         code = ui.pick(

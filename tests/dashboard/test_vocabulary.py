@@ -76,10 +76,10 @@ def test_side_by_side_has_the_difference_and_what_is_lost() -> None:
 
 def test_choices_stand_by_family_and_say_what_is_unknown() -> None:
     found = words.options(paper(), ROWS)
-    assert list(found) == ["age", "lab/inr", "lab/k", "lab/potassium", "lab/x_y"]
+    assert list(found) == ["lab/potassium", "age", "lab/inr", "lab/k", "lab/x_y"]
     assert found["lab/x_y"] == "Labs · x y (unknown)"
-    assert words.first_code(paper(), found) == "lab/potassium"
-    assert words.first_code(paper(), {"location/icu": "", "lab/inr": ""}) == "lab/inr"
+    other = Tokenizer(TokenSettings(), {"age": [50.0], "lab/z": [1.0]}, build({"lab/a", "lab/z"}, n_bins=10))
+    assert list(words.options(other, None)) == ["lab/z", "age", "lab/a"]
 
 
 def test_a_family_that_only_a_hospital_has_is_in_the_table() -> None:
