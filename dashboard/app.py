@@ -33,6 +33,7 @@ PAGES = {
         ("transfer", "Transfer", ":material/swap_horiz:", "Does a model from one hospital work in another?"),
     ],
     "Behind it": [
+        ("vocabulary", "Vocabulary", ":material/dictionary:", "What does the model read?"),
         ("training", "Training", ":material/model_training:", "How did the model learn?"),
         ("methods", "Methods", ":material/menu_book:", "Definitions, settings, limits"),
     ],

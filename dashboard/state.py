@@ -28,6 +28,8 @@ RUNS = "runs"
 AXIS = "axis"
 SCALE = "scale"
 ITEMS = "items"
+CODE = "code"
+RESULT = "result"
 
 _TOLD = "told"  # unknown URL values the user has already been told about
 

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import checklist, data, notes, quality, ui
+from dashboard import checklist, data, manifest, model_card, quality, ui
 from dashboard.charts.maps import KINDS
 from dashboard.charts.overview import loss_ladder
+from dashboard.limits import limits
 from ehrfm_core.study import Study
 
 DEFINITIONS = (
@@ -62,17 +63,6 @@ DEFINITIONS = (
     ),
 )
 
-LIMITS = (
-    "Every token adds a jump, so path length, anomaly and site are entangled with **how much is charted**.",
-    "Both maps distort. No number on any page is read from them; the quality of each is given above.",
-    "A flag means unlike the source's training stays. It is not a finding about the patient.",
-    "Associations are observational: adjustment for tokens, age and sex does not make them causal.",
-    "The window is 24 h of one stay; earlier hospitalizations are not seen.",
-    "Bins and vocabulary are learnt at the source; what a second hospital charts otherwise becomes "
-    "unknown tokens.",
-    "Probabilities are not calibrated for another hospital.",
-)
-
 
 def main() -> None:
     """Draw the page."""
@@ -83,9 +73,12 @@ def main() -> None:
     model(study)
     map_quality(study)
     ui.section("Known limits")
-    st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
+    tokenizer = data.tokenizer(study) if study.has("tokenize") else {}
+    found = limits(tokenizer, n_sites=len(study.sites), synthetic=study.manifest.synthetic)
+    st.markdown("\n".join(f"- {limit}" for limit in found))
+    model_card.draw(study)
     checklist.draw(study)
-    manifest(study)
+    manifest.draw(study)
 
 
 def definitions() -> None:
@@ -208,31 +201,6 @@ def map_quality(study: Study) -> None:
 
 def _two(value: float | None) -> str:
     return "—" if value is None else f"{value:.2f}"
-
-
-def manifest(study: Study) -> None:
-    """Settings, packages and hashes, stage by stage."""
-    ui.section(
-        "How this study was made",
-        f"Version {study.digest}, in `{study.folder}`. `python -m train verify` checks "
-        "every hash, and that the numbers follow from each other.",
-    )
-    for name, stage in study.manifest.stages.items():
-        with st.expander(f"{name}: {ui.count(len(stage.files), 'file')}", icon=":material/inventory_2:"):
-            if stage.notes:
-                notes.draw(stage.notes)
-            st.markdown("**Settings**")
-            st.json(stage.settings, expanded=True)
-            ui.table(
-                pl.DataFrame({"File": list(stage.files), "SHA-256": list(stage.files.values())}),
-                alt=f"Files of stage {name} with their hashes",
-            )
-    with st.expander("Packages", icon=":material/deployed_code:"):
-        packages = study.manifest.packages
-        ui.table(
-            pl.DataFrame({"Package": list(packages), "Version": list(packages.values())}),
-            alt="Versions of the packages that made the study",
-        )
 
 
 def _scheme(tokenizer: dict[str, Any]) -> str:

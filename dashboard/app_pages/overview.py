@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 import streamlit as st
 
@@ -11,6 +9,7 @@ from dashboard import data, measures, stamp, ui
 from dashboard import notes as grouped_notes
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
+from dashboard.vocabulary import token_families
 from ehrfm_core.outcomes import Outcome, Outcomes
 from ehrfm_core.study import Study
 from ehrfm_core.study.notes import summary
@@ -161,7 +160,10 @@ def composition(study: Study) -> None:
     ui.section(
         "What is charted", "The amount of charting confounds path length, anomaly and site: look here first."
     )
-    families = token_families(study)
+    means = token_families(study)
+    others = (*PREFIX_FAMILIES, "special")
+    families = {site: {f: m for f, m in own.items() if f not in others} for site, own in means.items()}
+    families = {site: own for site, own in families.items() if own}
     if not families:
         st.caption("This study does not hold its token composition.")
         return
@@ -172,20 +174,6 @@ def composition(study: Study) -> None:
         caption="Mean tokens a stay in the first 24 h, all stays. A numeric event is two tokens: what was "
         "measured, and its bin.",
     )
-
-
-def token_families(study: Study) -> dict[str, dict[str, float]]:
-    """Mean tokens a stay by site and family, where the manifest holds them."""
-    summary: dict[str, Any] = study.manifest.stages["tokenize"].summary
-    sites = summary.get("sites") or {}
-    found = {}
-    for site in study.sites:
-        means = (sites.get(site) or {}).get("families") or (summary.get("families") or {}).get(site)
-        if isinstance(means, dict):
-            found[site] = {
-                f: float(mean) for f, mean in means.items() if mean and f not in (*PREFIX_FAMILIES, "special")
-            }
-    return {site: means for site, means in found.items() if means}
 
 
 def next_views() -> None:

@@ -124,7 +124,10 @@ def _split(tokenizer: Tokenizer, source: EventSource, words: list[str]) -> list[
         return [(source.name, words[1:])]
     codes = _codes(tokenizer, source)
     for size in range(len(words), 0, -1):
-        code = _spelled(" ".join(words[:size]), source.table, source.code or "")
+        typed = " ".join(words[:size])
+        if typed in codes:  # in full, with specimen and order
+            return [(typed, words[size:])]
+        code = _spelled(typed, source.table, source.code or "")
         fitting = sorted(known for known in codes if code in (known, known.partition(":")[0]))
         if fitting:
             return [(known, words[size:]) for known in fitting]

@@ -25,6 +25,7 @@ CHARTS = {
     "dynamics": 9,
     "outliers": 4,
     "transfer": 2,
+    "vocabulary": 2,
     "training": 1,
     "methods": 1,
 }
@@ -89,7 +90,7 @@ def test_a_damaged_file_shows_its_sentence(studies: Path, open_page: Open, page:
     fine(app)
     if page == "transfer":
         assert "metrics.parquet is missing" in text(app)
-    elif page not in ("training", "methods"):
+    elif page not in ("vocabulary", "training", "methods"):
         assert "is not readable as parquet" in text(app)
 
 

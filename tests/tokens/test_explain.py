@@ -92,3 +92,12 @@ def test_a_stay_as_a_table() -> None:
     assert shown["assessment/cam_total"] == "positive"
     assert table["event"].to_list()[-2:] == ["UNK", "TL_END"]
     assert " ".join(table["tokens"]).split() == [*prefix, *events]
+
+
+def test_a_fine_code_in_full_is_itself_alone() -> None:
+    codes = ("lab/potassium:blood:bmp", "lab/potassium:urine:unknown")
+    cuts = {"age": [50.0], **{code: [4.0] for code in codes}}
+    tokenizer = Tokenizer(TokenSettings(labs="fine", n_bins=2), cuts, build(set(codes), n_bins=2))
+    (found,) = explain(tokenizer, "lab potassium:urine:unknown 5")
+    assert [token for token, _ in found.tokens] == [codes[1], "Q1"]
+    assert len(explain(tokenizer, "lab potassium 5")) == 2
