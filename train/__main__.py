@@ -130,7 +130,8 @@ def _study(options: argparse.Namespace) -> None:
             ran |= _pretrain(options, manifest, before, execution)
     if options.command in ("study", "embed"):
         quiet_transformers()
-        from train.embed import PAPERS, embed
+        from train.embed import embed
+        from train.evaluation_options import PAPERS
 
         seed = _remembered(before, "embed", "seed", options.seed, 0)
         whole = _remembered(before, "embed", "whole_stay", options.whole_stay, False)

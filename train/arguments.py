@@ -13,7 +13,7 @@ from train.bench.arguments import (
     add_tokenizer_arguments,
     add_training_bench_arguments,
 )
-from train.evaluation_options import add_evaluation_arguments
+from train.evaluation_options import PAPERS, TUNED, add_evaluation_arguments
 from train.numbers import positive_number, seed_number, share_number
 from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
@@ -182,7 +182,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument(
             "--probe-c",
-            choices=["1", "tuned"],
+            choices=[PAPERS, TUNED],
             help="C of the probes' logistic regression and of the baselines': the paper's 1, or the one "
             "of five with the highest AUC on the tuning split (as before, else 1)",
         )

@@ -34,12 +34,12 @@ from ehrfm_core.study.windows import Windows, read_whole, read_windows
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import to_series
+from train.evaluation_options import PAPERS, TUNED
 from train.later import follow_stays
 from train.progress import bar_options, progress_bar, say
 from train.stages import run_stage
 
 READING = 2  # what is read: goes up where states are read otherwise or more is kept
-PAPERS, TUNED = "1", "tuned"  # C of the probes
 SHARDS = "embedding.partial"  # what a pass that was killed goes on from
 LOGIT_STEPS = 32  # a unit of log-odds
 NAT_STEPS = 128

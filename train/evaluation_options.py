@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ehrfm_core.study.manifest import Stage
 
 NONE = "none"
+PAPERS, TUNED = "1", "tuned"  # C of the probes
 
 
 def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ KINDS = (
         "note on what was left out, cut off or unknown",
         "notes on what was left out, cut off or unknown",
         r"(are|is|were|was) (left out|missing)|events have no value|became UNK|are UNK still|end in TRUNC"
-        r"|no path measures|no event in the window",
+        r"|no path measures|no event in the window|no stay can tell",
         folded=False,
     ),
     Kind("model that could not be fitted", "models that could not be fitted", r"^No model could be fitted"),
@@ -61,6 +61,16 @@ KINDS = (
         "set of associations that cannot be estimated",
         "sets of associations that cannot be estimated",
         r"^The association of .* can ?not be estimated",
+    ),
+    Kind(
+        "gap between hospitals that re-weighting cannot divide",
+        "gaps between hospitals that re-weighting cannot divide",
+        r"re-weighted by .* to look like .* has no figure|nothing is re-weighted",
+    ),
+    Kind(
+        "count of an outcome of your own at a site",
+        "counts of outcomes of your own at a site",
+        r"stays that count have the event; [\d,]+ had it in the window",
     ),
     Kind("note on the training", "notes on the training", r"^Tuning loss \d"),
 )

@@ -21,7 +21,7 @@ def line_colours(figure: dict[str, object]) -> dict[str, str]:
 def test_the_link_opens_a_view_and_only_that_one_is_drawn(studies: Path, open_page: Open, view: str) -> None:
     app = open_page(studies, "transfer", b="two", y="long_los", view=view)
     fine(app)
-    assert len(charts(app)) == 3  # beside the ladder and the local data
+    assert len(charts(app)) == 4  # beside the ladder, the local data and what the patients explain
     assert app.session_state["view"] == view
 
 
