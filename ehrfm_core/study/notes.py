@@ -65,7 +65,7 @@ KINDS = (
     Kind(
         "gap between hospitals that re-weighting cannot divide",
         "gaps between hospitals that re-weighting cannot divide",
-        r"re-weighted by .* to look like .* has no figure|nothing is re-weighted",
+        r"re-weighted by .* to look like .* has no figure|is not re-weighted to look like",
     ),
     Kind(
         "count of an outcome of your own at a site",
