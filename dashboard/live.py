@@ -6,6 +6,7 @@ Nothing here imports torch before `instrument` is called: the pages that are onl
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import streamlit as st
+from threadpoolctl import threadpool_limits
 
 from dashboard import data, timeline
 from dashboard.charts.patient import Other
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ehrfm_core.live import Instrument, Reading
 
 _LIBRARIES_GB = 0.6  # measured: PyTorch and what it needs, before any model
+_SMALL_BYTES = 100_000_000  # of weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +81,22 @@ def _opened(folder: str, digest: str, site: str, stay: str) -> Opened:
     live = instrument(study)
     prefix, events = live.open(study, site, stay)
     context = live.context(study, site, stay)
-    return Opened(prefix, events, context, live.read(prefix, events, context))
+    with _threads(study):
+        return Opened(prefix, events, context, live.read(prefix, events, context))
 
 
 def read(study: Study, stay: Opened, events: pl.DataFrame) -> tuple[Reading, float]:
     """What the model makes of other events, and the seconds it took; UserError where one cannot be."""
-    begun = time.perf_counter()
-    reading = instrument(study).read(stay.prefix, events, stay.context)
+    live, begun = instrument(study), time.perf_counter()
+    with _threads(study):
+        reading = live.read(stay.prefix, events, stay.context)
     return reading, time.perf_counter() - begun
+
+
+def _threads(study: Study) -> AbstractContextManager[object]:
+    """One thread for a small model: on a shared server a second one waits more than it works."""
+    small = (study.folder / WEIGHTS).stat().st_size < _SMALL_BYTES
+    return threadpool_limits(limits=1) if small else nullcontext()
 
 
 def codes(tokenizer: dict[str, Any]) -> list[str]:

@@ -32,11 +32,11 @@ def section(study: Study, outcome: Outcome, site: str, stay: str) -> None:
         how_near(study, found)
     _table(study, rows, outcome, key=f"nearest-{study.digest}-{site}-{stay}-{outcome.name}")
     st.caption(
-        "Euclidean distance between the 24 h representations in the model's full space, in the unit of jumps, "
-        f"among {ui.count(found.n_stays, 'stay')} of every split of {', '.join(study.sites)}. The stay itself "
-        "is left out, and so are other stays of the same patient at its site (a patient known at two sites is "
-        "not recognised). What happened to them is no forecast: a stay with much charting has neighbours with "
-        "much charting."
+        "Euclidean distance between the 24 h representations in the model's full space, in the unit of "
+        f"jumps, among {ui.count(found.n_stays, 'stay')} of every split of {', '.join(study.sites)}. The "
+        "stay itself is left out, and so are other stays of the same patient at its site (a patient known "
+        "at two sites is not recognised). What happened to them is no forecast: a stay with much charting "
+        "has neighbours with much charting."
     )
 
 

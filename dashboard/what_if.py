@@ -78,6 +78,9 @@ def _edit(study: Study, outcome: Outcome, site: str, stay: str) -> None:
             f":gray[Change a cell, add a row at the end, or mark rows at the left and delete them.{lacking}]"
         )
         return
+    hours = 60 * data.tokenizer(study).get("window_hours", 24)
+    if late := events.filter(pl.col("minute") > hours).height:
+        lacking += f" {ui.count(late, 'event')} after the window's end: not read."
     reading, seconds = live.read(study, as_it_is, events)
     note.markdown(f":gray[Read in {seconds:.2f} s on this machine's CPU.{lacking}]")
     row = data.stays(study, site).filter(hospitalization_id=stay).row(0, named=True)
@@ -96,12 +99,13 @@ def _edit(study: Study, outcome: Outcome, site: str, stay: str) -> None:
 def _table(events: pl.DataFrame, tokenizer: dict[str, Any], *, key: str) -> pl.DataFrame:
     """The events as a table whose rows can be changed, added and deleted."""
     column = st.column_config
-    edited: pl.DataFrame = st.data_editor(  # type: ignore[call-overload]  # any frame, by its own account
+    edited: pl.DataFrame = st.data_editor(
         events,
         key=key,
         num_rows="dynamic",
         hide_index=True,
         height=300,
+        placeholder="—",
         alt="The events of the window: minute, code and value, to be changed",
         column_config={
             "minute": column.NumberColumn(

@@ -150,9 +150,9 @@ def day(study: Study, site: str, stay: str, outcome: Outcome, other: Other | Non
         "the states before and after a token, in the model's full space; the static prefix is left out of "
         "the second lane. Numbers mark the five largest. Risk: the probe trained on the source, read "
         f"after each hour, for {', '.join(map(ui.inline, counting)) or 'no outcome'} (only what this stay "
-        "counts for). Probabilities as the probe gives them, not calibrated. **It learned from states at the "
-        "end of the window: before that, the line swings with the kind of the last token, and a peak is not "
-        "a deterioration.** "
+        f"counts for). {usual(band, site, outcome)} Probabilities as the probe gives them, not calibrated. "
+        "**It learned from states at the end of the window: before that, the line swings with the kind of "
+        "the last token, and a peak is not a deterioration.** "
         + ("One patient: no interval." if other is None else "The pinned stay hangs below; no interval."),
     )
     if largest.is_empty():
