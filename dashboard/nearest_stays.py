@@ -79,15 +79,14 @@ def how_near(study: Study, found: Neighbours) -> None:
         st.markdown(f"The nearest lies at {first:.1f}; there is no training stay to compare that with.")
         return
     among = (
-        f"{ui.count(found.n_asked, 'training stay')} of {study.source} with their own nearest "
-        f"among {study.source}'s training stays"
+        f"of {ui.count(found.n_asked, 'training stay')} of {study.source} lie nearer to their own nearest."
     )
     if found.close:
-        st.markdown(f"The nearest lies at **{first:.1f}**: farther than {found.percentile:.0f} % of {among}.")
+        st.markdown(f"The nearest lies at **{first:.1f}**: {found.percentile:.0f} % {among}")
     else:
         st.warning(
-            f"**None is close.** The nearest lies at {first:.1f}, farther than {found.percentile:.1f} % of "
-            f"{among}. Those below are the least unlike, not alike.",
+            f"**None is close.** The nearest lies at {first:.1f}: {found.percentile:.1f} % {among} Those "
+            "below are the least unlike, not alike.",
             icon=":material/near_me_disabled:",
         )
 

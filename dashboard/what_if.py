@@ -32,7 +32,7 @@ def section(study: Study, outcome: Outcome, site: str, stay: str) -> None:
     reason = live.why_not(study)
     if reason is not None:
         st.button("Load the model", icon=":material/play_arrow:", disabled=True, key="what-if-load")
-        st.caption(f"Not here: {ui.plain(reason)}")
+        st.caption(f"Unavailable: {ui.plain(reason)}")
         return
     _live(study, outcome, site, stay)
 

@@ -198,11 +198,13 @@ def _jumps(figure: go.Figure, tokens: pl.DataFrame, ink: str, sign: int) -> None
 
 def _jump_axis(tokens: pl.DataFrame, other: Other | None) -> dict[str, object]:
     """An axis from 0 up, or from 0 in both directions where another stay hangs below."""
+    frames = [tokens] if other is None else [tokens, other.tokens]
+    top = max(float(_shown(frame)["jump"].max() or 1.0) for frame in frames)  # type: ignore[arg-type]
+    room = 1.25 * top  # for the numbers of the largest
     if other is None:
-        return {"rangemode": "tozero", "nticks": 5}
-    top = max(float(_shown(frame)["jump"].max() or 1.0) for frame in (tokens, other.tokens))  # type: ignore[arg-type]
+        return {"range": [0, room], "nticks": 5}
     ticks = mirrored_ticks(top)
-    return {"range": [-1.05 * top, 1.2 * top], "tickvals": ticks, "ticktext": [f"{abs(x):g}" for x in ticks]}
+    return {"range": [-1.05 * top, room], "tickvals": ticks, "ticktext": [f"{abs(x):g}" for x in ticks]}
 
 
 def mirrored_ticks(top: float) -> list[float]:

@@ -19,7 +19,7 @@ def whole_stay(hours: pl.DataFrame, outcome: Outcome, *, window: int) -> go.Figu
         cols=1,
         shared_xaxes=True,
         vertical_spacing=0.16,
-        subplot_titles=("Step of each hour, in the full space", f"Risk: {outcome.label.lower()}"),
+        subplot_titles=("Step of each hour, in the full space", f"Risk: {outcome.label}"),
     )
     hour = hours["hour"].to_numpy()
     figure.add_scatter(

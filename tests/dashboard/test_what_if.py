@@ -116,7 +116,7 @@ def test_a_study_without_its_model_says_why(studies: Path, open_page: Open, stud
     app = open_page(studies, "patient", b=study)
     fine(app)
     assert app.button(key="what-if-load").disabled
-    assert "Not here: " in text(app)
+    assert "Unavailable: " in text(app)
 
 
 def test_why_a_model_cannot_be_opened(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
