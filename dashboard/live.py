@@ -23,6 +23,7 @@ from ehrfm_core.study import Study, open_study
 from ehrfm_core.study.layout import FITTED_MAPS, MODEL, PROBES, WEIGHTS
 from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.edit import EVENTS
+from ehrfm_core.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from ehrfm_core.live import Instrument, Reading
@@ -138,6 +139,20 @@ def complete(edited: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     if known.select((~pl.col("minute").is_finite() | (pl.col("minute") < 0)).any()).item():
         raise UserError("An event lies before the stay's start: give minutes of 0 or more.")
     return known, len(events) - len(known)
+
+
+def check(events: pl.DataFrame, original: pl.DataFrame, tokenizer: Tokenizer) -> None:
+    """Raise UserError where a changed or added event pairs a code with a value that no tokenizer gives it."""
+    new = events.join(original, on=list(EVENTS), how="anti", nulls_equal=True)
+    if tokenizer.settings.scheme == "fused":
+        return  # both are one token: it is in the vocabulary or it is not
+    for code, value in new.select("code", "value").drop_nulls().unique(maintain_order=True).iter_rows():
+        bins = tokenizer.value_tokens(code)
+        if code not in tokenizer.vocabulary:
+            continue  # the reading says so
+        if (value not in bins) if names.is_bin(value) else bool(bins):
+            having = f"it has {len(bins)} bins" if bins else "it has none"
+            raise UserError(f"{code} does not take the value {value}: {having}.")
 
 
 def as_day(study: Study, reading: Reading, name: str, counting: set[str]) -> Other:

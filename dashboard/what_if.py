@@ -14,6 +14,7 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 from ehrfm_core.tokens import vocabulary as names
+from ehrfm_core.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from ehrfm_core.live import Reading
@@ -78,6 +79,7 @@ def _edit(study: Study, outcome: Outcome, site: str, stay: str) -> None:
             f":gray[Change a cell, add a row at the end, or mark rows at the left and delete them.{lacking}]"
         )
         return
+    live.check(events, as_it_is.events, Tokenizer.from_json(data.tokenizer(study)))
     hours = 60 * data.tokenizer(study).get("window_hours", 24)
     if late := events.filter(pl.col("minute") > hours).height:
         lacking += f" {ui.count(late, 'event')} after the window's end: not read."

@@ -87,8 +87,9 @@ def test_what_cannot_be_an_event_is_said_in_one_sentence(opened: tuple[AppTest, 
     for edits, sentence in (
         (
             {"edited_rows": {2: {"code": "location/icu", "value": "Q3"}}},
-            "location/icu has no value Q3; it has none",
+            "location/icu does not take the value Q3: it has none",
         ),
+        ({"edited_rows": {2: {"code": "lab/lactate", "value": "answer/positive"}}}, "it has 10 bins"),
         ({"edited_rows": {2: {"code": "lab/unobtainium"}}}, "is no event of this study"),
         ({"added_rows": [{"minute": -5.0, "code": "lab/lactate"}]}, "minutes of 0 or more"),
         ({"added_rows": [{"code": "lab/lactate"}]}, "1 row lacks a minute or a code still"),
