@@ -17,7 +17,7 @@ import streamlit as st
 from dashboard import state
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, list_studies, open_study
-from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE, result_file
+from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE, result_file, site_file
 from ehrfm_core.study.runs import Run, read_run
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "data_samples/studies"
@@ -125,6 +125,22 @@ def held_out(study: Study, site: str, outcome: str | None = None) -> pl.DataFram
     """The test split of `stays`; with an outcome only those that count for it."""
     frame = stays(study, site).filter(pl.col("split") == "test")
     return frame if outcome is None else frame.filter(pl.col(f"counts_{outcome}"))
+
+
+def later(study: Study, site: str, stay: str) -> pl.DataFrame | None:
+    """The hours of one stay after the window (`later.parquet`), by hour; None where the study has none.
+
+    Only this stay's rows are read: whole stays of a hospital are too many to be kept.
+    """
+    name = site_file(site, "later")
+    if not any(name in stage.files for stage in study.manifest.stages.values()):
+        return None
+    try:
+        columns = ["hour", "step", *(f"risk_{outcome}" for outcome in study.outcomes)]
+        rows = pl.scan_parquet(study.folder / name).filter(pl.col("hospitalization_id") == stay)
+        return rows.select(columns).sort("hour").collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{study.folder / name} is not readable as parquet ({str(error)[:80]}).") from None
 
 
 def result(study: Study, name: str) -> pl.DataFrame:

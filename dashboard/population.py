@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data, measures
+from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study, open_study
 
 
@@ -63,3 +64,45 @@ def path(study: Study, site: str, stay: str) -> pl.DataFrame:
     """The hourly path and risks of one stay, by hour."""
     frame = data.paths(study, site).filter(pl.col("hospitalization_id") == stay)
     return frame.unique("hour", keep="first").sort("hour")
+
+
+def risk_band(study: Study, site: str, outcome: Outcome) -> pl.DataFrame:
+    """The usual risk at every hour among the test stays of a site that count for an outcome.
+
+    One row a group and hour: group, hour, low, middle, high (10th, 50th, 90th percentile), n. The groups are
+    `without` and `with` the outcome; where one of them has fewer than `measures.MIN_CELL` stays, `all`; with
+    fewer of them together there are no rows.
+    """
+    return _risk_band(str(study.folder), study.digest, site, outcome.name)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _risk_band(folder: str, digest: str, site: str, outcome: str) -> pl.DataFrame:
+    study = open_study(folder)
+    stays = data.held_out(study, site, outcome).select("hospitalization_id", outcome)
+    known = (
+        data.paths(study, site)
+        .select("hospitalization_id", "hour", risk=f"risk_{outcome}")
+        .drop_nulls()
+        .join(stays, on="hospitalization_id", how="inner")
+    )
+    split = pl.when(outcome).then(pl.lit("with")).otherwise(pl.lit("without"))
+    for group in (split, pl.lit("all")):
+        named = known.with_columns(group=group)
+        sizes = named.group_by("group").agg(n=pl.col("hospitalization_id").n_unique())
+        wanted = 1 if group is not split else 2
+        if len(sizes) == wanted and sizes["n"].min() >= measures.MIN_CELL:  # type: ignore[operator]
+            return (
+                named.group_by("group", "hour")
+                .agg(
+                    low=pl.col("risk").quantile(0.1),
+                    middle=pl.col("risk").median(),
+                    high=pl.col("risk").quantile(0.9),
+                )
+                .join(sizes, on="group")
+                .sort("group", "hour", descending=[True, False])
+            )
+    return pl.DataFrame(
+        schema={"group": pl.String, "hour": pl.Int32, "low": pl.Float64, "middle": pl.Float64}
+        | {"high": pl.Float64, "n": pl.UInt32}
+    )

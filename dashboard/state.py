@@ -1,6 +1,6 @@
-"""What the page remembers: names of URL parameters, and the focused stay.
+"""What the page remembers: names of URL parameters, the focused stay and the one pinned beside it.
 
-Widgets are bound to the URL by Streamlit itself (`bind="query-params"`); the focus is written by hand,
+Widgets are bound to the URL by Streamlit itself (`bind="query-params"`); focus and pin are written by hand,
 because a table's selection cannot be bound. Session state holds names and ids only.
 """
 
@@ -24,6 +24,7 @@ TARGET = "v"
 VIEW = "view"
 FEATURE = "x"
 FOCUS = "f"
+PIN = "p"
 RUNS = "runs"
 AXIS = "axis"
 SCALE = "scale"
@@ -69,19 +70,44 @@ def _what(what: str) -> str:
 
 def focus() -> tuple[str, str] | None:
     """Site and id of the focused stay, or None."""
-    raw = st.query_params.get(FOCUS) or st.session_state.get("focus")
+    return _stay(FOCUS, "focus")
+
+
+def set_focus(site: str, stay: str) -> None:
+    """Focus a stay, here and in the URL."""
+    _set_stay(FOCUS, "focus", site, stay)
+
+
+def pin() -> tuple[str, str] | None:
+    """Site and id of the stay pinned beside the focused one, or None."""
+    return _stay(PIN, "pin")
+
+
+def set_pin(site: str, stay: str) -> None:
+    """Pin a stay, here and in the URL."""
+    _set_stay(PIN, "pin", site, stay)
+
+
+def clear_pin() -> None:
+    """Pin nothing any more."""
+    st.session_state.pop("pin", None)
+    if PIN in st.query_params:
+        del st.query_params[PIN]
+
+
+def _stay(parameter: str, held: str) -> tuple[str, str] | None:
+    raw = st.query_params.get(parameter) or st.session_state.get(held)
     if not raw or "/" not in str(raw):
         return None
     site, _, stay = str(raw).partition("/")
     return site, stay
 
 
-def set_focus(site: str, stay: str) -> None:
-    """Focus a stay, here and in the URL."""
+def _set_stay(parameter: str, held: str, site: str, stay: str) -> None:
     value = f"{site}/{stay}"
-    st.session_state["focus"] = value
-    if st.query_params.get(FOCUS) != value:
-        st.query_params[FOCUS] = value
+    st.session_state[held] = value
+    if st.query_params.get(parameter) != value:
+        st.query_params[parameter] = value
 
 
 def follow_table(key: str, ids: list[str], site: str) -> Callable[[], None]:

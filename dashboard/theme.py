@@ -19,6 +19,7 @@ OUTCOME_DASHES = {"death": "solid", "long_los": "dash", "icu": "dot", "imv": "da
 MODEL_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 MORE_OUTCOME_COLOURS = ("#D55E00", "#0072B2", "#7B8794", "#8C6D31")  # of a user's own, in their order
 ACCENT = "#E69F00"
+PIN = "#9A63D8"  # a second stay beside the focused one: no site, no outcome
 NEUTRAL = "#7B8794"
 GRID = "rgba(128, 140, 155, 0.18)"
 RULE = "rgba(128, 140, 155, 0.55)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import streamlit as st
 
@@ -51,6 +52,26 @@ def _stay_tokens(folder: str, digest: str, site: str, stay: str) -> pl.DataFrame
             pl.Series(column, values if fits else [None] * len(tokens), dtype=pl.Float64)
         )
     return _describe(tokens, n_bins(tokenizer))
+
+
+def read_tokens(
+    tokens: np.ndarray,
+    minutes: np.ndarray,
+    jumps: np.ndarray,
+    information: np.ndarray,
+    tokenizer: dict[str, Any],
+) -> pl.DataFrame:
+    """The same for a window that was read just now: ids, minutes, jumps, nats (T each)."""
+    table = decode(
+        tokens.tolist(),
+        minutes.tolist(),
+        tokenizer["vocabulary"],
+        age_position=Tokenizer.from_json(tokenizer).age_position,
+    ).with_columns(
+        jump=pl.Series(jumps, dtype=pl.Float64),
+        information=pl.Series(information, dtype=pl.Float64).fill_nan(None),
+    )
+    return _describe(table, n_bins(tokenizer))
 
 
 def n_bins(tokenizer: dict[str, Any]) -> dict[str, int]:

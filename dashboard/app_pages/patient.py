@@ -5,9 +5,22 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, population, quality, state, stays, theme, timeline, ui
+from dashboard import (
+    data,
+    nearest_stays,
+    pinned,
+    population,
+    quality,
+    state,
+    stays,
+    theme,
+    timeline,
+    ui,
+    what_if,
+    whole_stay,
+)
 from dashboard.charts import maps
-from dashboard.charts.patient import lanes
+from dashboard.charts.patient import Other, lanes
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -34,18 +47,33 @@ def main() -> None:
     stays.table(listed, outcome, site, stay, key=key, height=215)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader(f"Stay {stay}", anchor=False, width="content")
-        stays.stepping(listed["hospitalization_id"].to_list(), site, stay)
-    row = data.stays(study, site).filter(hospitalization_id=stay).row(0, named=True)
-    summary(study, row, outcome)
+        held = pinned.pinned(study)
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            stays.stepping(listed["hospitalization_id"].to_list(), site, stay)
+            pinned.button(site, stay, held)
+    summary(study, row_of(study, site, stay), outcome)
+    other = pinned.other(study, held, site, stay)
+    if held is not None:
+        pinned.header(held, focused=other is None)
+        if other is not None:
+            summary(study, row_of(study, *held), outcome, in_brief=True)
     left, right = st.columns([5, 2], gap="medium")
     with left:
-        day(study, site, stay)
+        day(study, site, stay, outcome, other)
     with right:
-        pictures(study, site, stay, row)
+        pictures(study, site, stay, other)
+    nearest_stays.section(study, outcome, site, stay)
+    whole_stay.section(study, outcome, site, stay)
+    what_if.section(study, outcome, site, stay)
 
 
-def summary(study: Study, row: dict[str, object], outcome: Outcome) -> None:
-    """Who it is and what became of them, in one line."""
+def row_of(study: Study, site: str, stay: str) -> dict[str, object]:
+    """Everything that is known of one stay."""
+    return data.stays(study, site).filter(hospitalization_id=stay).row(0, named=True)
+
+
+def summary(study: Study, row: dict[str, object], outcome: Outcome, *, in_brief: bool = False) -> None:
+    """Who it is and what became of them, in one line, then figures: `in_brief` in a second line."""
     who = [text for text in (_age(row["age"]), row["sex"], row["race"]) if text]
     parts = [", ".join(str(item) for item in who) or "No demographics recorded"]
     for name, other in study.outcomes.items():
@@ -75,6 +103,13 @@ def summary(study: Study, row: dict[str, object], outcome: Outcome) -> None:
         ("Tokens", row["n_tokens"], "{:,}", "Tokens in the window: path length grows with every token"),
         ("Length of stay", row["los_hours"], "{:,.0f} h", "From the stay's start to its end"),
     )
+    if in_brief:
+        texts = [
+            f"{label} {'—' if value is None else pattern.format(value)}"
+            for label, value, pattern, _ in figures
+        ]
+        st.markdown(" &nbsp;·&nbsp; ".join(texts))
+        return
     for column, (label, value, pattern, help_text) in zip(st.columns(len(figures)), figures, strict=True):
         column.metric(label, "—" if value is None else pattern.format(value), help=help_text)
 
@@ -83,7 +118,7 @@ def _age(age: object) -> str | None:
     return None if age is None else f"{float(age):.0f} years"  # type: ignore[arg-type]
 
 
-def day(study: Study, site: str, stay: str) -> None:
+def day(study: Study, site: str, stay: str, outcome: Outcome, other: Other | None) -> None:
     """The three lanes and the list of the largest jumps."""
     tokens = timeline.stay_tokens(study, site, stay)
     largest = timeline.largest_jumps(tokens)
@@ -95,8 +130,19 @@ def day(study: Study, site: str, stay: str) -> None:
         if len(path) and path[f"risk_{name}"].null_count() < len(path)
     ]
     events = tokens.filter(~pl.col("prefix"))["event"].n_unique()
+    band = population.risk_band(study, site, outcome)
     ui.chart(
-        lanes(tokens, largest, path, study.outcomes, hours=hours),
+        lanes(
+            tokens,
+            largest,
+            path,
+            study.outcomes,
+            hours=hours,
+            outcome=outcome.name,
+            band=band,
+            name="Focus",
+            other=other,
+        ),
         key="lanes",
         alt=f"Three lanes over 24 hours for stay {stay}: events by family, jump at each token, risk after "
         "each hour",
@@ -104,9 +150,10 @@ def day(study: Study, site: str, stay: str) -> None:
         "the states before and after a token, in the model's full space; the static prefix is left out of "
         "the second lane. Numbers mark the five largest. Risk: the probe trained on the source, read "
         f"after each hour, for {', '.join(map(ui.inline, counting)) or 'no outcome'} (only what this stay "
-        "counts for). Probabilities as the probe gives them, not calibrated. **It learned from states at the "
-        "end of the window: before that, the line swings with the kind of the last token, and a peak is not "
-        "a deterioration.** One patient: no interval.",
+        f"counts for). {usual(band, site, outcome)} Probabilities as the probe gives them, not calibrated. "
+        "**It learned from states at the end of the window: before that, the line swings with the kind of "
+        "the last token, and a peak is not a deterioration.** "
+        + ("One patient: no interval." if other is None else "The pinned stay hangs below; no interval."),
     )
     if largest.is_empty():
         st.caption("No event lies in the window: there is no jump to explain.")
@@ -134,18 +181,35 @@ def day(study: Study, site: str, stay: str) -> None:
     )
 
 
-def pictures(study: Study, site: str, stay: str, row: dict[str, object]) -> None:
-    """The same path on the two maps."""
+def usual(band: pl.DataFrame, site: str, outcome: Outcome) -> str:
+    """What the shaded bands are, with the number of stays behind each."""
+    label = ui.inline(outcome.label)
+    if band.is_empty():
+        return f"Too few test stays of {site} count for {label} to shade what is usual."
+    n = dict(band.select("group", "n").unique().iter_rows())
+    who = (
+        f"{n['with']:,} test stays of {site} with {label} and {n['without']:,} without"
+        if "with" in n
+        else f"{ui.count(n['all'], 'test stay')} of {site} that count for {label}"
+    )
+    return f"Shaded: 10th to 90th percentile, dotted: median, of {who}."
+
+
+def pictures(study: Study, site: str, stay: str, other: Other | None) -> None:
+    """The same path on the two maps, and the pinned stay's."""
     path = population.path(study, site, stay)
-    minute = row["max_jump_minute"]
+    minute = row_of(study, site, stay)["max_jump_minute"]
     colour = theme.site_colours(study.sites)[site]
     n = len(data.stays(study, site))
+    beside = "" if other is None else " Diamonds: the pinned stay."
     for kind, title in maps.KINDS.items():
         info = data.maps(study)[kind]
         bins = population.bins_for(len(data.paths(study, site)))
         grid = population.counts(study, site, kind, bins=bins)
         off_map = population.counts(study, site, kind, bins=bins, off_map=True)
         figure = maps.density_map(grid, info, kind, colour=colour, height=330, off_map=off_map)
+        if other is not None:
+            maps.add_other_path(figure, other.path, kind, other.name)
         maps.add_path(figure, path, kind, jump_minute=minute if isinstance(minute, float) else None)
         fidelity = (info.get("quality") or {}).get("step_fidelity")
         trust = "" if fidelity is None else f" Steps here and in the full space: ρ = {fidelity:.2f}."
@@ -153,7 +217,7 @@ def pictures(study: Study, site: str, stay: str, row: dict[str, object]) -> None
             figure,
             key=f"small-{kind}",
             alt=f"Path of stay {stay} on the {title} map",
-            caption=f"{title}, over {n:,} stays of {site}.{trust} Not to scale, no interval.",
+            caption=f"{title}, over {n:,} stays of {site}.{trust}{beside} Not to scale, no interval.",
         )
     with st.expander("Can these pictures be trusted?"):
         for kind in maps.KINDS:

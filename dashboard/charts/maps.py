@@ -188,6 +188,29 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
     return figure
 
 
+def add_other_path(figure: go.Figure, path: pl.DataFrame, kind: str, name: str) -> go.Figure:
+    """Draw a second path in the second ink, without hours in colour: an open diamond at its start."""
+    path = path.sort("hour")
+    last = len(path) - 1
+    if last < 0:
+        return figure
+    return figure.add_scatter(
+        x=path[f"{kind}_x"].to_numpy(),
+        y=path[f"{kind}_y"].to_numpy(),
+        mode="lines+markers",
+        line={"color": theme.PIN, "width": 1.6},
+        marker={
+            "color": theme.PIN,
+            "size": [12 if i in (0, last) else 5 for i in range(last + 1)],
+            "symbol": ["diamond-open" if i == 0 else "diamond" for i in range(last + 1)],
+            "line": {"width": [2.5 if i == 0 else 0 for i in range(last + 1)]},
+        },
+        customdata=path["hour"].to_numpy(),
+        hovertemplate=f"{name}, hour %{{customdata}}<extra></extra>",
+        name=name,
+    )
+
+
 def largest_step(minute: float | None, last_hour: int) -> int | None:
     """The hour whose hourly step contains a minute: minute 61 lies in the step from hour 1 to hour 2.
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
 from dashboard import theme
+from dashboard.charts import risk_lane
 from dashboard.timeline import LABELS, PREFIX_LABEL
 from ehrfm_core.outcomes import OUTCOMES, Outcomes
 
 HOURS = 24
-HEIGHT, LANES_PX, LANE_PX = 720, 240, 24  # of the figure; of a lane of charts; of a family of events
+HEIGHT, LANES_PX = 720, 240  # of the figure; of a lane of charts
+LANE_PX, WIDE_LANE_PX = 24, 34  # of a family of events; where two stays share it
 _LANE_ORDER = [PREFIX_LABEL, *LABELS.values()]
+_INK = theme.SITE_COLOURS[4]
+_SMALL = '<span style="font-size: 11px">'
+
+
+@dataclass(frozen=True, eq=False)
+class Other:
+    """Another stay, or the same one read otherwise, drawn beside it in a second ink: below, mirrored."""
+
+    name: str
+    tokens: pl.DataFrame
+    path: pl.DataFrame
 
 
 def lanes(
@@ -23,31 +38,59 @@ def lanes(
     outcomes: Outcomes = OUTCOMES,
     *,
     hours: int = HOURS,
+    outcome: str | None = None,
+    band: pl.DataFrame | None = None,
+    name: str = "This stay",
+    other: Other | None = None,
 ) -> go.Figure:
     """Three aligned lanes over 0 … `hours`.
 
-    `tokens` and `largest` come from `timeline`, `path` from `population.path`. The static prefix stands at
-    hour 0 in the first lane and is left out of the second, where it would dwarf every event.
+    `tokens` and `largest` come from `timeline`, `path` from `population.path`, `band` from
+    `population.risk_band`. The static prefix stands at hour 0 in the first lane and is left out of the
+    second, where it would dwarf every event. The risk of `outcome` stands out.
     """
-    events = max(LANES_PX, LANE_PX * tokens["label"].n_unique())
+    families = _families(tokens, other)
+    events = max(LANES_PX, (LANE_PX if other is None else WIDE_LANE_PX) * len(families))
+    height = HEIGHT + events - LANES_PX
     figure = make_subplots(
         rows=3,
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.07 * HEIGHT / (HEIGHT + events - LANES_PX),
+        vertical_spacing=0.07 * HEIGHT / height,
         row_heights=[events, 0.94 * LANES_PX, LANES_PX],
-        subplot_titles=(
-            "What was charted",
-            "Jump at each token, ‖ΔR‖ in the full space",
-            "Risk after each hour",
-        ),
+        subplot_titles=_titles(name, band, other),
     )
-    _events(figure, tokens, largest)
-    _jumps(figure, tokens, largest)
-    _risks(figure, path, outcomes, hours)
+    shift = 0.0 if other is None else 0.22
+    if other is not None:
+        _events(figure, other.tokens, families, theme.PIN, -shift)
+        _jumps(figure, other.tokens, theme.PIN, -1)
+    _events(figure, tokens, families, _INK, shift)
+    _jumps(figure, tokens, theme.NEUTRAL, 1)
+    heights = [families.index(label) - shift for label in largest["label"]]
+    _numbered(figure, largest.with_columns(y=pl.Series(heights, dtype=pl.Float64)), row=1)
+    _numbered(figure, largest.with_columns(y=pl.col("jump"), label=pl.lit("")), row=2)
+    figure.update_yaxes(
+        tickvals=list(range(len(families))),
+        ticktext=families,
+        range=[max(1, len(families)) - 0.4, -0.6],
+        row=1,
+        col=1,
+    )
+    figure.update_yaxes(**_jump_axis(tokens, other), row=2, col=1)
+    risk_lane.draw(
+        figure,
+        path,
+        outcomes,
+        hours,
+        row=3,
+        outcome=outcome,
+        band=band,
+        other=None if other is None else other.path,
+        other_name="" if other is None else other.name,
+    )
     theme.style(
         figure,
-        height=HEIGHT + events - LANES_PX,
+        height=height,
         legend=False,
         margin={"l": 8, "r": 160, "t": 28, "b": 8},
         hovermode="closest",
@@ -63,76 +106,123 @@ def lanes(
     return figure
 
 
-def _events(figure: go.Figure, tokens: pl.DataFrame, largest: pl.DataFrame) -> None:
-    """One tick an event in the lane of its family; the events behind the largest jumps carry their number."""
+def _titles(name: str, band: pl.DataFrame | None, other: Other | None) -> tuple[str, str, str]:
+    titles = ["What was charted", "Jump at each token, ‖ΔR‖ in the full space", "Risk after each hour"]
+    if other is not None:
+        titles[0] += f" {_SMALL}· above: {name.lower()}, below: {other.name.lower()}</span>"
+    if band is not None and len(band):
+        groups = set(band["group"])
+        who = "test stays with (coloured) and without the outcome" if "with" in groups else "test stays"
+        titles[2] += f" {_SMALL}· shaded: 80 % of {who}</span>"
+    return titles[0], titles[1], titles[2]
+
+
+def _families(tokens: pl.DataFrame, other: Other | None) -> list[str]:
+    """The families of events, in the order in which they stand from the top."""
+    present = set(tokens["label"]) | (set(other.tokens["label"]) if other else set())
+    return [label for label in _LANE_ORDER if label in present] + sorted(present - set(_LANE_ORDER))
+
+
+def _events(figure: go.Figure, tokens: pl.DataFrame, families: list[str], ink: str, shift: float) -> None:
+    """One tick an event in the lane of its family, `shift` above its middle."""
     events = tokens.group_by("event", maintain_order=True).agg(
         pl.col("hour").first(),
         pl.col("label").first(),
         pl.col("text").last(),
         pl.col("jump").sum(),
     )
-    present = set(events["label"].to_list())
-    order = [label for label in _LANE_ORDER if label in present] + sorted(present - set(_LANE_ORDER))
     figure.add_scatter(
         x=events["hour"].to_numpy(),
-        y=events["label"].to_list(),
+        y=[families.index(label) - shift for label in events["label"]],
         mode="markers",
-        marker={"symbol": "line-ns-open", "size": 11, "color": theme.SITE_COLOURS[4], "line": {"width": 1.5}},
+        marker={
+            "symbol": "line-ns-open",
+            "size": 11 if not shift else 9,
+            "color": ink,
+            "line": {"width": 1.5},
+        },
         customdata=np.column_stack(
-            [events["text"].to_list(), events["jump"].fill_null(np.nan).round(1).to_list()]
+            [
+                events["text"].to_list(),
+                events["jump"].fill_null(np.nan).round(1).to_list(),
+                events["label"].to_list(),
+            ]
         )
         if len(events)
         else None,
-        hovertemplate="<b>%{customdata[0]}</b><br>%{y}, hour %{x:.1f}<br>jump "
+        hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[2]}, hour %{x:.1f}<br>jump "
         "%{customdata[1]}<extra></extra>",
         row=1,
         col=1,
     )
-    _numbered(figure, largest, "label", row=1)
-    figure.update_yaxes(
-        categoryorder="array", categoryarray=order[::-1], dtick=1, showgrid=True, row=1, col=1
-    )
 
 
-def _jumps(figure: go.Figure, tokens: pl.DataFrame, largest: pl.DataFrame) -> None:
-    """A stem a token: one trace with gaps, and an invisible one for the hover."""
-    events = tokens.filter(~pl.col("prefix") & pl.col("jump").is_not_null())
+def _shown(tokens: pl.DataFrame) -> pl.DataFrame:
+    return tokens.filter(~pl.col("prefix") & pl.col("jump").is_not_null())
+
+
+def _jumps(figure: go.Figure, tokens: pl.DataFrame, ink: str, sign: int) -> None:
+    """A stem a token, upwards or downwards: one trace with gaps, and small heads for the hover."""
+    events = _shown(tokens)
     hour, jump = events["hour"].to_numpy(), events["jump"].to_numpy()
     gap = np.full(len(hour), np.nan)
     figure.add_scatter(
         x=np.column_stack([hour, hour, gap]).ravel(),
-        y=np.column_stack([np.zeros(len(hour)), jump, gap]).ravel(),
+        y=sign * np.column_stack([np.zeros(len(hour)), jump, gap]).ravel(),
         mode="lines",
-        line={"color": theme.NEUTRAL, "width": 1.2 if len(hour) < 300 else 0.6},
+        line={"color": ink, "width": 1.2 if len(hour) < 300 else 0.6},
         hoverinfo="skip",
         row=2,
         col=1,
     )
     figure.add_scatter(
         x=hour,
-        y=jump,
+        y=sign * jump,
         mode="markers",
-        marker={"size": 4 if len(hour) < 300 else 2.5, "color": theme.NEUTRAL},
+        marker={"size": 4 if len(hour) < 300 else 2.5, "color": ink},
         customdata=np.column_stack(
-            [events["text"].to_list(), events["information"].fill_null(np.nan).round(2).to_list()]
+            [
+                events["text"].to_list(),
+                events["information"].fill_null(np.nan).round(2).to_list(),
+                jump.round(1).tolist(),
+            ]
         )
         if len(events)
         else None,
-        hovertemplate="<b>%{customdata[0]}</b><br>hour %{x:.1f}: jump %{y:.1f}<br>information "
+        hovertemplate="<b>%{customdata[0]}</b><br>hour %{x:.1f}: jump %{customdata[2]}<br>information "
         "%{customdata[1]} nats<extra></extra>",
         row=2,
         col=1,
     )
-    _numbered(figure, largest, "jump", row=2)
-    figure.update_yaxes(rangemode="tozero", nticks=5, row=2, col=1)
 
 
-def _numbered(figure: go.Figure, largest: pl.DataFrame, y: str, *, row: int) -> None:
+def _jump_axis(tokens: pl.DataFrame, other: Other | None) -> dict[str, object]:
+    """An axis from 0 up, or from 0 in both directions where another stay hangs below."""
+    frames = [tokens] if other is None else [tokens, other.tokens]
+    top = max(float(_shown(frame)["jump"].max() or 1.0) for frame in frames)  # type: ignore[arg-type]
+    room = 1.25 * top  # for the numbers of the largest
+    if other is None:
+        return {"range": [0, room], "nticks": 5}
+    ticks = mirrored_ticks(top)
+    return {"range": [-1.05 * top, room], "tickvals": ticks, "ticktext": [f"{abs(x):g}" for x in ticks]}
+
+
+def mirrored_ticks(top: float) -> list[float]:
+    """Round values from −top to top, the same on both sides of 0.
+
+    >>> mirrored_ticks(23.0)
+    [-20.0, -10.0, 0.0, 10.0, 20.0]
+    """
+    power = 10.0 ** np.floor(np.log10(top / 2))
+    step = max(k * power for k in (1, 2, 5) if k * power <= top / 2)
+    return [float(step * k) for k in range(-int(top / step), int(top / step) + 1)]
+
+
+def _numbered(figure: go.Figure, largest: pl.DataFrame, *, row: int) -> None:
     """Mark the largest jumps with their numbers; those too close to tell apart share a mark."""
-    lane = pl.col("label") if y == "label" else pl.lit("")
-    marks = largest.group_by(
-        lane.alias("lane"), about=(pl.col("hour") / 1.5).floor(), maintain_order=True
-    ).agg(pl.col("hour").mean(), pl.col(y).first().alias("y"), pl.col("rank").cast(pl.String))
+    marks = largest.group_by("label", about=(pl.col("hour") / 1.5).floor(), maintain_order=True).agg(
+        pl.col("hour").mean(), pl.col("y").first(), pl.col("rank").cast(pl.String)
+    )
     for mark in marks.iter_rows(named=True):
         figure.add_annotation(
             x=mark["hour"],
@@ -142,60 +232,7 @@ def _numbered(figure: go.Figure, largest: pl.DataFrame, y: str, *, row: int) -> 
             bgcolor=theme.ACCENT,
             borderpad=3,
             showarrow=False,
-            yshift=0 if y == "label" else 10,
+            yshift=0 if row == 1 else 10,
             row=row,
             col=1,
         )
-
-
-def _risks(figure: go.Figure, path: pl.DataFrame, outcomes: Outcomes, hours: int) -> None:
-    """A line an outcome the stay counts for, named at its end."""
-    ends: dict[str, float] = {}
-    colours = theme.outcome_lines(outcomes)
-    for name, outcome in outcomes.items():
-        known = path.select("hour", risk=pl.col(f"risk_{name}")).drop_nulls()
-        if known.is_empty():
-            continue
-        ends[name] = float(known["risk"][-1])
-        figure.add_scatter(
-            x=known["hour"].to_numpy(),
-            y=known["risk"].to_numpy(),
-            mode="lines",
-            line={"color": colours[name][0], "dash": colours[name][1], "width": 2.2},
-            hovertemplate=f"{outcome.label}: %{{y:.1%}} at hour %{{x}}<extra></extra>",
-            row=3,
-            col=1,
-        )
-    top = max([0.1, *(float(path[f"risk_{name}"].max() or 0) for name in ends)]) * 1.08  # type: ignore[arg-type]
-    for name, y in spread(ends, gap=0.13 * top, top=0.97 * top).items():
-        figure.add_annotation(
-            x=hours + 0.4,
-            y=y,
-            text=f"<b>{outcomes[name].label}</b> {100 * ends[name]:.0f} %",
-            xref="x3",
-            yref="y3",
-            xanchor="left",
-            showarrow=False,
-            font={"color": colours[name][0], "size": 12},
-        )
-    figure.update_yaxes(range=[0, top], tickformat=".0%", nticks=5, row=3, col=1)
-
-
-def spread(values: dict[str, float], *, gap: float, top: float) -> dict[str, float]:
-    """Heights for labels at `values`: no two closer than `gap`, none above `top`, moved as little as needed.
-
-    >>> spread({"a": 0.25, "b": 0.25, "c": 0.75}, gap=0.25, top=1)
-    {'a': 0.25, 'b': 0.5, 'c': 0.75}
-    >>> spread({"a": 1.0, "b": 1.0}, gap=0.25, top=1)
-    {'a': 0.75, 'b': 1.0}
-    """
-    names = sorted(values, key=lambda name: values[name])
-    placed: dict[str, float] = {}
-    last = -float("inf")
-    for name in names:
-        placed[name] = last = max(values[name], last + gap)
-    ceiling = float(top)
-    for name in reversed(names):
-        placed[name] = min(placed[name], ceiling)
-        ceiling = placed[name] - gap
-    return placed

@@ -140,3 +140,31 @@ def test_a_click_on_a_row_moves_the_focus_and_so_do_the_keys(browser: Any, serve
     assert page.get_by_text(f"Focus: {third}").is_visible(), "the focus follows from page to page"
     assert third in page.url
     page.context.close()
+
+
+def test_p_pins_a_stay_and_j_and_k_move_the_focus_beside_it(browser: Any, server: str) -> None:
+    page = look(browser, width=1280)
+    watcher = Watcher(page, server)
+    page.goto(f"{server}/patient?b=two_sites")
+    page.wait_for_selector(CHART, timeout=60_000)
+    settle(page)
+    first = focus_of(page)
+    page.locator("h1").first.click()
+    page.keyboard.press("p")
+    page.wait_for_selector("text=It is the stay in focus", timeout=20_000)
+    settle(page)
+    page.keyboard.press("j")
+    page.wait_for_selector("text=The pinned stay hangs below", timeout=20_000)
+    settle(page)
+    assert focus_of(page) != first
+    assert parse_qs(urlsplit(page.url).query)["p"] == [f"mimic/{first}"]
+    shoot(page, "patient-pinned")
+    page.keyboard.press("k")
+    page.wait_for_selector("text=It is the stay in focus", timeout=20_000)
+    settle(page)
+    page.keyboard.press("p")
+    page.wait_for_selector("text=It is the stay in focus", state="detached", timeout=20_000)
+    settle(page)
+    assert "p" not in parse_qs(urlsplit(page.url).query)
+    watcher.assert_clean(page)
+    page.context.close()

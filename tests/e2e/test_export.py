@@ -46,7 +46,7 @@ def save_picture(page: Any, chart: int) -> tuple[str, str]:
 
 def save_table(page: Any, table: int) -> tuple[str, str]:
     frame = page.locator("[data-testid=stDataFrame]").nth(table)
-    frame.scroll_into_view_if_needed()
+    frame.evaluate("table => table.scrollIntoView({block: 'center'})")  # its buttons clear of the app's bar
     frame.hover()
     return download(page, frame.get_by_role("button", name="Download as CSV").click)
 
