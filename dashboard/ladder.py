@@ -11,10 +11,11 @@ from dashboard import arms, data, gaps, theme, ui
 from dashboard.charts import ladder as charts
 from dashboard.choice import FOUNDATION, Choice, ways_of
 from dashboard.gaps import Estimate, Steps
-from dashboard.ladder_words import figure, said, verdict
+from dashboard.ladder_words import figure, said, share, verdict
 from ehrfm_core.published import SITES, published
 
 PUBLISHED = "published, MIMIC-IV → UCMC"
+_LEGEND = "Published, MIMIC-IV → UCMC"
 
 
 def draw(choice: Choice) -> None:
@@ -89,9 +90,10 @@ def _panel(place: int, found: dict[str, list[Steps]], choice: Choice, cited: boo
     for (model, steps), symbol in zip(found.items(), theme.MODEL_SYMBOLS, strict=False):
         one = steps[place]
         name = arms.model_label(model)
-        if cited and (printed := _published(model, one.outcome)):
-            lines.append(charts.Line(f"{name}, {PUBLISHED}", symbol, printed[:depth], published=True))
         lines.append(charts.Line(name, symbol, [one.home, one.away, one.adapted][:depth]))
+        if cited and (printed := _published(model, one.outcome)):
+            hollow = charts.Line(f"{name}, {PUBLISHED}", symbol, printed[:depth], True, _LEGEND)
+            lines.append(hollow)
     own = found[choice.model][place]
     return charts.Panel(own.label, verdict(own), lines)
 
@@ -131,8 +133,8 @@ def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
     ]
     if choice.target:
         words.append(
-            f"Words under the outcomes are of {ui.inline(choice.name)}: a gap is clear, and a share "
-            "recovered is told, only where the gap's interval leaves out 0. Intervals are not corrected "
+            "Words above a panel are about the model chosen at the head of the page: a gap is clear, and a "
+            "share of it recovered is told, only where the gap's interval leaves out 0. Intervals are not corrected "
             "for looking at several outcomes."
         )
     if cited:
@@ -155,6 +157,6 @@ def _table(own: Sequence[Steps], choice: Choice) -> None:
             "Gap": [figure(one.gap, sign=True) for one in own],
             "After local training": [figure(one.adapted) for one in own],
             "Local data bring": [figure(one.gain, sign=True) for one in own],
-            "Said": [verdict(one) for one in own],
+            "Recovered": [share(one) for one in own],
         }
     ui.table(pl.DataFrame(columns), alt="The ladder in numbers: every rung and difference with its interval")

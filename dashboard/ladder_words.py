@@ -1,4 +1,4 @@
-"""What the recovery ladder says, in words that claim no more than the intervals."""
+"""What the recovery ladder says, in words that claim no more than its intervals."""
 
 from __future__ import annotations
 
@@ -18,26 +18,22 @@ def said(found: Sequence[Steps], home: str, target: str, way: str) -> list[str]:
     gains = [one for one in found if one.gain]
     if not gains:
         return [*words, "**Local data:** this study has no such run of this model."]
-    parts = []
-    for sign, verb in ((1, "clearly better"), (-1, "clearly worse")):
-        some = [
-            f"{ui.inline(one.label)} {figure(one.gain, sign=True)}" + share(one)
-            for one in gains
-            if one.gain and one.gain.clear == sign
-        ]
-        if some:
-            parts.append(f"{verb} for {_and(some)}")
-    left = [ui.inline(one.label) for one in gains if one.left]
-    if left:
-        parts.append(f"left as it was for {_and(left)}, which the tuning split chose")
-    open_ = [
-        f"{ui.inline(one.label)} {figure(one.gain, sign=True)}"
-        for one in gains
-        if one.gain and one.gain.clear == 0 and not one.left
+    better, worse, open_ = (
+        [one for one in gains if one.gain and one.gain.clear == sign and not one.left] for sign in (1, -1, 0)
+    )
+    parts = [
+        f"{verb} for {_and([f'{ui.inline(one.label)} {figure(one.gain, sign=True)}' for one in some])}"
+        for verb, some in (
+            ("clearly better", better),
+            ("clearly worse", worse),
+            ("no clear change", open_),
+        )
+        if some
     ]
-    if open_:
-        parts.append(f"no clear change for {_and(open_)}")
-    return [*words, f"**What local data bring** ({way}): {'; '.join(parts)}."]
+    if left := [ui.inline(one.label) for one in gains if one.left]:
+        which = "all of them" if len(left) == len(found) > 1 else _and(left)
+        parts.append(f"the tuning split chose to leave the model as it was for {which}")
+    return [*words, f"**Local data** ({way}): {'; '.join(parts)}."]
 
 
 def figure(estimate: Estimate | None, *, sign: bool = False) -> str:
@@ -55,49 +51,48 @@ def figure(estimate: Estimate | None, *, sign: bool = False) -> str:
 
 
 def verdict(one: Steps) -> str:
-    """What is said of an outcome under its name: what is lost, and how much of it comes back."""
-    if one.home is None or (one.away is None and one.gap is None):
-        return "nothing to rank" if one.home is None else ""
-    if one.gap is None or one.gap.clear == 0:
-        return "no clear gap"
+    """Two lines under an outcome's name: what is lost, and how much of it comes back."""
+    if one.home is None:
+        return "nothing to rank<br>"
+    if one.gap is None:
+        return "<br>" if one.away is None else "no gap to tell<br>"
+    if one.gap.clear == 0:
+        return "no clear gap<br>"
+    low, high = sorted(abs(bound) for bound in (one.gap.low or 0.0, one.gap.high or 0.0))
+    size = f"{abs(one.gap.value):.2f} [{low:.2f}–{high:.2f}]"
     if one.gap.clear == -1:
-        return f"gains {-one.gap.value:.2f} there"
-    back = one.recovered
-    if back is None:
-        return f"loses {one.gap.value:.2f}"
-    return f"loses {one.gap.value:.2f}, {_recovered(back)}"
-
-
-def _recovered(back: Estimate) -> str:
-    return f"{100 * back.value:.0f} % recovered" if back.clear == 1 else "none clearly recovered"
+        return f"gains {size}<br>"
+    return f"loses {size}<br>" + (f"recovered {share(one)}" if one.recovered else "")
 
 
 def share(one: Steps) -> str:
-    """The share of a loss that comes back, with its interval, where there clearly is one."""
+    """The share of a loss that comes back, with its interval; or why there is none."""
     back = one.recovered
-    if back is None or back.clear != 1 or back.low is None or back.high is None:
-        return ""
-    low, high = 100 * back.low, 100 * back.high
-    return f", {100 * back.value:.0f} % of the loss [{low:.0f} to {high:.0f} %]"
+    if back is None or back.low is None or back.high is None:
+        return "no clear gap" if one.gap is None or one.gap.clear != 1 else "—"
+    return f"{100 * back.value:.0f} % [{100 * back.low:.0f} to {100 * back.high:.0f}]"
 
 
 def _lost(worst: Sequence[Steps], home: str, target: str) -> str:
-    first = worst[0]
+    first, *others = worst
     assert first.gap
     assert first.home
     assert first.away
-    words = (
-        f"**{first.label} moves worst:** AUC {first.home.value:.3f} at {home}, {first.away.value:.3f} "
-        f"at {target} with the model unchanged, a loss of {figure(first.gap)}."
+    low = first.gap.low or 0.0
+    near = [ui.inline(o.label) for o in others if o.gap and o.gap.high is not None and o.gap.high > low]
+    size = (
+        f"a loss of {figure(first.gap)} in AUC, from {first.home.value:.3f} at {home} to "
+        f"{first.away.value:.3f} at {target} with the model unchanged"
     )
-    if more := [f"{ui.inline(one.label)} {figure(one.gap)}" for one in worst[1:]]:
-        words += f" Clear losses too: {_and(more)}."
-    near = [
-        ui.inline(one.label)
-        for one in worst[1:]
-        if one.gap and one.gap.high is not None and first.gap.low is not None and one.gap.high > first.gap.low
-    ]
-    return words + (f" Which of them is worst is not clear: {_and(near)} may lose as much." if near else "")
+    if near:
+        return (
+            f"**{first.label} loses most:** {size}. That it is the worst is not clear, since "
+            f"{_and(near)} may lose as much."
+        )
+    words = f"**{first.label} moves worst:** {size}."
+    if others:
+        words += f" Clear losses too: {_and([f'{ui.inline(o.label)} {figure(o.gap)}' for o in others])}."
+    return words
 
 
 def _none(known: Sequence[Steps], target: str) -> str:

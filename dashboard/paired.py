@@ -45,8 +45,8 @@ def draw(choice: Choice) -> None:
         st.caption(
             f"Models of {study.source}, {ui.inline(choice.outcome.label)}, test splits. DeLong's test, stays "
             "of a patient together; p corrected by Holm over the outcomes of a hospital, pair by pair. One "
-            f"ranks better where that p is below {LEVEL}; the others are not told apart, which is not to say that "
-            "they are equal. None is given with fewer than ten patients of either class."
+            f"ranks better where that p is below {LEVEL}; the others are not told apart, which is not to say "
+            "that they are equal. None is given with fewer than ten patients of either class."
         )
 
 

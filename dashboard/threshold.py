@@ -75,16 +75,16 @@ def _ordered(choice: Choice) -> list[str]:
 
 
 def _said(rows: pl.DataFrame, choice: Choice, sites: list[str]) -> str:
-    """Of 100 events and 100 stays, at home and at the target."""
+    """Alerts and how many of them are right, at home and at the target."""
     words = []
     for site in [site for site in choice.sites if site in sites]:
         own = {r["metric"]: r for r in rows.filter(test_site=site).iter_rows(named=True)}
         alerts, ppv = own["carried_alerts_per_100"], own["carried_ppv"]
         if alerts["estimate"] is None:
             continue
-        right = "" if ppv["estimate"] is None else f", {100 * ppv['estimate']:.0f} % of them right"
-        words.append(f"at **{site}** {alerts['estimate']:.1f} alerts per 100 stays{right}")
-    return f"{'; '.join(words)}."[:1].upper() + f"{'; '.join(words)}."[1:] if words else ""
+        right = "" if ppv["estimate"] is None else f", {_figure(ppv, 100)} % of them right"
+        words.append(f"at **{site}** {_figure(alerts, 1)} alerts per 100 stays{right}")
+    return ("A" + "; ".join(words)[1:] + ".") if words else ""
 
 
 def _sizes(rows: pl.DataFrame, sites: list[str]) -> str:

@@ -12,7 +12,7 @@ from dashboard import theme
 from dashboard.gaps import Estimate
 
 RUNG_PX = 62
-_HEAD_PX, _BETWEEN_PX, _FOOT_PX = 78, 96, 52
+_HEAD_PX, _BETWEEN_PX, _FOOT_PX = 98, 116, 52
 _INK = theme.NEUTRAL
 
 
@@ -20,13 +20,19 @@ _INK = theme.NEUTRAL
 class Line:
     """One model's way through a panel: an estimate a rung, None where there is none.
 
-    `published` lines are hollow and have no interval.
+    `published` lines are hollow and have no interval; `legend` is their common name.
     """
 
     name: str
     symbol: str
     rungs: Sequence[Estimate | None]
     published: bool = False
+    legend: str = ""
+
+    @property
+    def entry(self) -> str:
+        """What stands in the legend: lines of one such name share their entry."""
+        return self.legend or self.name
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ def ladder(panels: Sequence[Panel], rungs: Sequence[str], colours: Sequence[str]
         own = [line.symbol for line in panel.lines if not line.published]
         for line in panel.lines:
             dodge = 0.0 if len(own) < 2 else 0.4 * (0.5 - own.index(line.symbol) / (len(own) - 1))
-            figure.add_trace(_trace(line, colours, rungs, dodge, new=line.name not in shown), row, column)
-            shown.add(line.name)
+            figure.add_trace(_trace(line, colours, rungs, dodge, new=line.entry not in shown), row, column)
+            shown.add(line.entry)
         axis = f"{place + 1 if place else ''}"
         figure.add_annotation(
             text=f"<b>{panel.title}</b><br>{panel.said}",
@@ -106,8 +112,8 @@ def _trace(
             "dash": "dot" if line.published else "solid",
         },
         marker=marker,
-        name=line.name,
-        legendgroup=line.name,
+        name=line.entry,
+        legendgroup=line.entry,
         showlegend=new,
         customdata=[[_plain(rungs[i]), _interval(rung, published=line.published)] for i, rung in known],
         hovertemplate=f"<b>{line.name}</b><br>%{{customdata[0]}}<br>AUC %{{x:.3f}} %{{customdata[1]}}"
