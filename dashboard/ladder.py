@@ -15,7 +15,6 @@ from dashboard.ladder_words import figure, said, share, verdict
 from ehrfm_core.published import SITES, published
 
 PUBLISHED = "published, MIMIC-IV → UCMC"
-_LEGEND = "Published, MIMIC-IV → UCMC"
 
 
 def draw(choice: Choice) -> None:
@@ -92,7 +91,7 @@ def _panel(place: int, found: dict[str, list[Steps]], choice: Choice, cited: boo
         name = arms.model_label(model)
         lines.append(charts.Line(name, symbol, [one.home, one.away, one.adapted][:depth]))
         if cited and (printed := _published(model, one.outcome)):
-            hollow = charts.Line(f"{name}, {PUBLISHED}", symbol, printed[:depth], True, _LEGEND)
+            hollow = charts.Line(f"{name}, {PUBLISHED}", symbol, printed[:depth], True, _legend(choice))
             lines.append(hollow)
     own = found[choice.model][place]
     return charts.Panel(own.label, verdict(own), lines)
@@ -113,6 +112,10 @@ def _published(model: str, outcome: str) -> list[Estimate | None]:
     return [Estimate(found[0], None, None) if found else None for found in values.values()]
 
 
+def _legend(choice: Choice) -> str:
+    return "Published, MIMIC-IV" + (" → UCMC" if choice.target else "")
+
+
 def _way(choice: Choice) -> str:
     return f"{arms.METHODS[choice.way]}, whole training split of {choice.target}" if choice.way else "none"
 
@@ -124,8 +127,9 @@ def _spoken(one: Steps) -> str:
 
 def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
     sizes = [
-        f"{one.label} " + " and ".join(f"{e.n:,} ({e.n_events:,})" for e in (one.home, one.away) if e)
+        f"{one.label} {' and '.join(known)}"
         for one in own
+        if (known := [f"{e.n:,} ({e.n_events:,})" for e in (one.home, one.away) if e])
     ]
     words = [
         f"Test splits; n (events), {' then '.join(choice.sites)}: {'; '.join(sizes)}. Bars: 95 % intervals, "
@@ -134,8 +138,8 @@ def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
     if choice.target:
         words.append(
             "Words above a panel are about the model chosen at the head of the page: a gap is clear, and a "
-            "share of it recovered is told, only where the gap's interval leaves out 0. Intervals are not corrected "
-            "for looking at several outcomes."
+            "share of it recovered is told, only where the gap's interval leaves out 0. Intervals are not "
+            "corrected for looking at several outcomes."
         )
     if cited:
         source = published("roc_auc")

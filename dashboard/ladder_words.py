@@ -57,7 +57,7 @@ def verdict(one: Steps) -> str:
     if one.gap is None:
         return "<br>" if one.away is None else "no gap to tell<br>"
     if one.gap.clear == 0:
-        return "no clear gap<br>"
+        return "no clear gap" + (": few events<br>" if one.gap.low is None else "<br>")
     low, high = sorted(abs(bound) for bound in (one.gap.low or 0.0, one.gap.high or 0.0))
     size = f"{abs(one.gap.value):.2f} [{low:.2f}–{high:.2f}]"
     if one.gap.clear == -1:

@@ -65,10 +65,11 @@ def draw(choice: Choice) -> None:
             f"python -m train evaluate {study.folder}",
         )
         return
-    if all(row.get("estimate") is None for row in rows):
+    if all(row.get("estimate") is None or row["label"] == "All" for row in rows):
         ui.absent(
             "Every subgroup is too small",
-            f"No group has {MIN_CELL} test stays with the event and {MIN_CELL} without it.",
+            f"None of the {hidden} groups in {label} has {MIN_CELL} test stays with the event and {MIN_CELL} "
+            "without it, so all are suppressed.",
             icon=":material/block:",
         )
         return

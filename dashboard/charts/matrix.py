@@ -32,7 +32,7 @@ def heat(rows: pl.DataFrame, sites: Sequence[str], colours: dict[str, str]) -> g
                         for home, line in zip(sites, grid, strict=True)],
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,
-            colorbar={"title": {"text": "ROC-AUC", "side": "right"}, "thickness": 12, "len": 1},
+            showscale=False,  # every cell has its number
         )
     )  # fmt: skip
     for i, line in enumerate(z):
