@@ -94,7 +94,7 @@ def _panel(place: int, found: dict[str, list[Steps]], choice: Choice, cited: boo
             hollow = charts.Line(f"{name}, {PUBLISHED}", symbol, printed[:depth], True, _legend(choice))
             lines.append(hollow)
     own = found[choice.model][place]
-    return charts.Panel(own.label, verdict(own), lines)
+    return charts.Panel(own.label, verdict(own, choice.target), lines)
 
 
 def _cited(choice: Choice) -> bool:

@@ -50,12 +50,12 @@ def figure(estimate: Estimate | None, *, sign: bool = False) -> str:
     return f"{estimate.value:{spec}} [{estimate.low:{spec}} to {estimate.high:{spec}}]"
 
 
-def verdict(one: Steps) -> str:
+def verdict(one: Steps, target: str | None = None) -> str:
     """Two lines under an outcome's name: what is lost, and how much of it comes back."""
     if one.home is None:
         return "nothing to rank<br>"
     if one.gap is None:
-        return "<br>" if one.away is None else "no gap to tell<br>"
+        return f"nothing to rank at {target}<br>" if target else "<br>"
     if one.gap.clear == 0:
         return "no clear gap" + (": few events<br>" if one.gap.low is None else "<br>")
     low, high = sorted(abs(bound) for bound in (one.gap.low or 0.0, one.gap.high or 0.0))

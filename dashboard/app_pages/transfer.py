@@ -81,8 +81,9 @@ def main() -> None:
         threshold.draw(chosen)
     with right:
         subgroups.draw(chosen)
-    local_data.draw(study, outcome)
-    reweighting.section(study, outcome)
+    if chosen.home == study.source:  # what follows is measured of the source's models alone
+        local_data.draw(study, outcome)
+        reweighting.section(study, outcome)
     matrix.draw(chosen)
     paired.draw(chosen)
     everything(study, outcome)

@@ -42,11 +42,8 @@ def forest(rows: Sequence[Mapping[str, Any]], colour: str) -> go.Figure:
             figure.add_annotation(aside | {"text": f"{row['n']:,} ({row['n_events']:,})", "y": -i})
         elif not row.get("heading"):
             grey = {"size": 12, "color": theme.NEUTRAL}
-            figure.add_annotation(
-                {"text": "suppressed", "x": 0.5, "xanchor": "left", "xshift": 6, "y": -i}
-                | {"showarrow": False, "font": grey}
-            )
-    figure.add_annotation(aside | {"text": "<b>n (events)</b>", "y": 0.9})
+            figure.add_annotation(aside | {"text": "suppressed", "y": -i, "font": grey})
+    figure.add_annotation(aside | {"text": "<b>n (events)</b>", "yref": "paper", "y": 1, "yanchor": "bottom"})
     whole = [row["estimate"] for _, row in known if row["label"] == "All"]
     theme.style(figure, height=70 + ROW_PX * len(rows), legend=False, hovermode="closest")
     figure.update_layout(margin={"r": 92, "t": 24})

@@ -63,8 +63,9 @@ def carried(
     theme.style(figure, height=190 + 56 * len(sites), legend=False, hovermode="closest")
     figure.update_layout(margin={"t": 30})
     figure.update_annotations(font={"size": 13})
-    figure.update_xaxes(range=[-3, 103], tickvals=[0, 25, 50, 75, 100], ticksuffix=" %")
-    figure.update_xaxes(ticksuffix="", row=2, col=2)
+    ticks = [0, 25, 50, 75, 100]
+    figure.update_xaxes(range=[-3, 103], tickvals=ticks, ticktext=[f"{tick} %" for tick in ticks])
+    figure.update_xaxes(ticktext=[str(tick) for tick in ticks], row=2, col=2)  # a number, no share
     figure.update_yaxes(
         tickvals=[-i for i in range(len(sites))], ticktext=list(sites), range=[0.5 - len(sites), 0.5]
     )

@@ -90,6 +90,7 @@ def test_any_pair_of_hospitals(studies: Path, open_page: Open) -> None:
     assert "ucmc → ucmc" in roc
     assert "ucmc → mimic, unchanged" in roc
     assert "mimic → mimic" not in roc
+    assert "A little local data" not in text(app)
     assert "trained at each hospital" in alts(app)
 
 
