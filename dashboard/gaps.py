@@ -11,7 +11,7 @@ from math import sqrt
 
 import polars as pl
 
-from dashboard.measures import MIN_EVENTS
+from dashboard.measures import MIN_CELL, MIN_EVENTS
 from ehrfm_core.outcomes import Outcomes
 
 _Z = 1.959964
@@ -42,7 +42,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Steps:
-    """One outcome's rungs and the differences between them; None where the study has no such figure."""
+    """One outcome's rungs and the differences between them; None where there is no such figure.
+
+    There is none with one class, nor on fewer than eleven stays.
+    """
 
     outcome: str
     label: str
@@ -169,6 +172,6 @@ def _one(rows: pl.DataFrame) -> Estimate | None:
     if rows.is_empty():
         return None
     row = rows.row(0, named=True)
-    if row["estimate"] is None:
+    if row["estimate"] is None or row["n"] < MIN_CELL:
         return None
     return Estimate(row["estimate"], row["ci_low"], row["ci_high"], row["n"] or 0, row["n_events"] or 0)

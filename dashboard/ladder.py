@@ -12,6 +12,7 @@ from dashboard.charts import ladder as charts
 from dashboard.choice import FOUNDATION, Choice, ways_of
 from dashboard.gaps import Estimate, Steps
 from dashboard.ladder_words import figure, said, share, verdict
+from dashboard.measures import MIN_CELL
 from ehrfm_core.published import SITES, published
 
 PUBLISHED = "published, MIMIC-IV → UCMC"
@@ -135,6 +136,8 @@ def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
         f"Test splits; n (events), {' then '.join(choice.sites)}: {'; '.join(sizes)}. Bars: 95 % intervals, "
         "resampling patients; with few, by Newcombe's formula.",
     ]
+    if any(one.home is None or (choice.target and one.away is None) for one in own):
+        words.append(f"Nothing to rank: one class, or fewer than {MIN_CELL} test stays that count.")
     if choice.target:
         words.append(
             "Words above a panel are about the model chosen at the head of the page: a gap is clear, and a "

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import arms, data, theme, ui
 from dashboard.charts import matrix as charts
 from dashboard.choice import Choice
+from dashboard.measures import MIN_CELL
 
 INSTEAD = "probe"
 
@@ -41,8 +42,8 @@ def draw(choice: Choice) -> None:
             key="matrix",
             alt=f"ROC-AUC of {name} for {choice.outcome.label}, trained at each hospital and tested at each",
             caption=f"{name}, {ui.inline(choice.outcome.label)}; models of other hospitals stand on the "
-            f"representations of {study.source}. Test splits; interval, n and events on a cell and in the "
-            "table. Compare down a column: those are the same patients."
+            f"representations of {study.source}. —: one class or fewer than {MIN_CELL} stays. "
+            "Test splits; interval, n and events on a cell and in the table. Compare down a column: those are the same patients."
             + ("" if model == choice.model else " The model chosen above was fitted at the source alone."),
         )
     with right:
@@ -50,14 +51,21 @@ def draw(choice: Choice) -> None:
 
 
 def pairs(metrics: pl.DataFrame, model: str, outcome: str) -> pl.DataFrame:
-    """One row a pair of hospitals: the model of train_site, unchanged, at test_site."""
-    return metrics.filter(
+    """One row a pair of hospitals: the model of train_site, unchanged, at test_site.
+
+    No estimate on fewer than eleven stays.
+    """
+    rows = metrics.filter(
         pl.col("model") == model,
         pl.col("outcome") == outcome,
         pl.col("metric") == "roc_auc",
         pl.col("subgroup") == "all",
         pl.col("arm") != "adapted",
     ).select("train_site", "test_site", "estimate", "ci_low", "ci_high", "n", "n_events")
+    enough = pl.col("n") >= MIN_CELL
+    return rows.with_columns(
+        pl.when(enough).then(pl.col(name)).alias(name) for name in ("estimate", "ci_low", "ci_high")
+    )
 
 
 def _table(rows: pl.DataFrame) -> None:

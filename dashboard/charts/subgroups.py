@@ -53,11 +53,20 @@ def forest(rows: Sequence[Mapping[str, Any]], colour: str) -> go.Figure:
     figure.update_xaxes(title="ROC-AUC (0.5 is chance)", range=[max(0.0, low), 1.02])
     figure.update_yaxes(
         tickvals=[-i for i in range(len(rows))],
-        ticktext=[f"<b>{row['label']}</b>" if row.get("heading") else row["label"] for row in rows],
+        ticktext=[f"<b>{row['label']}</b>" if row.get("heading") else _short(row["label"]) for row in rows],
         range=[0.4 - len(rows), 0.6],
         showgrid=False,
     )
     return figure
+
+
+def _short(label: str) -> str:
+    """A label that leaves the figure its room; the whole one is told on a point.
+
+    >>> _short("Female"), _short("Native Hawaiian or Other Pacific Islander")
+    ('Female', 'Native Hawaiian or Other…')
+    """
+    return label if len(label) <= 28 else f"{label[:25].rsplit(' ', 1)[0]}…"
 
 
 def _span(row: Mapping[str, Any]) -> str:

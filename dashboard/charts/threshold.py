@@ -47,7 +47,7 @@ def carried(
             x=values,
             y=[-sites.index(site) for site in here],
             error_x=theme.interval(values, *bounds) | {"color": theme.NEUTRAL},
-            mode="lines+markers",
+            mode="lines+markers" if len(sites) == 2 else "markers",  # several have no order
             line={"color": theme.alpha(theme.NEUTRAL, 0.7), "width": 1.4},
             marker={"size": 10, "color": [colours[site] for site in here]},
             name=name,
@@ -63,7 +63,7 @@ def carried(
     theme.style(figure, height=190 + 56 * len(sites), legend=False, hovermode="closest")
     figure.update_layout(margin={"t": 30})
     figure.update_annotations(font={"size": 13})
-    ticks = [0, 25, 50, 75, 100]
+    ticks = [0, 50, 100]
     figure.update_xaxes(range=[-3, 103], tickvals=ticks, ticktext=[f"{tick} %" for tick in ticks])
     figure.update_xaxes(ticktext=[str(tick) for tick in ticks], row=2, col=2)  # a number, no share
     figure.update_yaxes(
