@@ -132,9 +132,9 @@ def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
         for one in own
         if (known := [f"{e.n:,} ({e.n_events:,})" for e in (one.home, one.away) if e])
     ]
+    counted = f"; n (events), {' then '.join(choice.sites)}: {'; '.join(sizes)}" if sizes else ""
     words = [
-        f"Test splits; n (events), {' then '.join(choice.sites)}: {'; '.join(sizes)}. Bars: 95 % intervals, "
-        "resampling patients; with few, by Newcombe's formula.",
+        f"Test splits{counted}. Bars: 95 % intervals, resampling patients; with few, by Newcombe's formula.",
     ]
     if any(one.home is None or (choice.target and one.away is None) for one in own):
         words.append(f"Nothing to rank: one class, or fewer than {MIN_CELL} test stays that count.")

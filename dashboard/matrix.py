@@ -43,7 +43,8 @@ def draw(choice: Choice) -> None:
             alt=f"ROC-AUC of {name} for {choice.outcome.label}, trained at each hospital and tested at each",
             caption=f"{name}, {ui.inline(choice.outcome.label)}; models of other hospitals stand on the "
             f"representations of {study.source}. —: one class or fewer than {MIN_CELL} stays. "
-            "Test splits; interval, n and events on a cell and in the table. Compare down a column: those are the same patients."
+            "Test splits; interval, n and events on a cell and in the table. Compare down a column: "
+            "those are the same patients."
             + ("" if model == choice.model else " The model chosen above was fitted at the source alone."),
         )
     with right:

@@ -79,7 +79,7 @@ def ranking(chosen: Chosen) -> None:
         if auc is None or low is None:  # older metrics may lack what the curve itself knows
             auc, low, high = curve.auc, curve.auc_low, curve.auc_high
         size = f"n {curve.n:,} · {ui.count(curve.n_events, 'event')}"
-        name = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
+        name = f"{row['label']}<br>AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
         drawn.append((name, arms.ink(chosen.study, row), charts.DASHES.get(row["arm"], "solid"), curve))
         patients.append(f"{curve.n_patients:,}")
     if not drawn:

@@ -48,7 +48,7 @@ def roc_figure(curves: Sequence[tuple[str, str, str, Roc]]) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    theme.style(figure, height=520 + 26 * len(curves), hovermode="closest")
+    theme.style(figure, height=500 + 42 * len(curves), hovermode="closest")
     figure.update_layout(legend={"orientation": "v", "x": 0, "y": -0.14, "yanchor": "top"}, margin={"t": 8})
     figure.update_xaxes(
         title="False positive rate", range=[-0.01, 1.01], tickformat=".0%", constrain="domain"
@@ -76,17 +76,18 @@ def baselines(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
     for k, model in enumerate(models):
         part = known.filter(pl.col("model_label") == model)
         estimate = part["estimate"].to_numpy()
-        ink = [colours.get(site, theme.NEUTRAL) for site in part["test_site"]] if k == 0 else theme.NEUTRAL
+        simple = part["model"].str.starts_with("baseline_").all()
+        ink = theme.NEUTRAL if simple else [colours.get(site, theme.NEUTRAL) for site in part["test_site"]]
         figure.add_scatter(
             x=estimate,
             y=[heights[label, model] for label in part["label"]],
             error_x=theme.interval(
-                estimate, part["ci_low"], part["ci_high"], thickness=1.6 if k == 0 else 1.1
+                estimate, part["ci_low"], part["ci_high"], thickness=1.1 if simple else 1.6
             )
             | {"color": theme.NEUTRAL},
             mode="markers",
             marker={
-                "size": 10 if k == 0 else 8,
+                "size": 8 if simple else 10,
                 "symbol": theme.MODEL_SYMBOLS[k % len(theme.MODEL_SYMBOLS)],
                 "color": ink,
             },

@@ -14,15 +14,15 @@ from tests.dashboard.test_pages import Open, charts, fine, text
 def line_colours(figure: dict[str, object]) -> dict[str, str]:
     """Colour by the run's name, without what the ROC's legend adds to it."""
     named = [trace for trace in figure["data"] if trace.get("name") and "line" in trace]  # type: ignore[attr-defined]
-    return {trace["name"].split(" · ")[0]: trace["line"].get("color", "") for trace in named}
+    return {trace["name"].split("<br>")[0]: trace["line"].get("color", "") for trace in named}
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_link_opens_a_view_and_only_that_one_is_drawn(studies: Path, open_page: Open, view: str) -> None:
     app = open_page(studies, "transfer", b="two", y="long_los", view=view)
     fine(app)
-    # beside the ladder, the baselines, the threshold, subgroups, local data, what the patients explain
-    assert len(charts(app)) == 7
+    # beside the ladder, the baselines, the threshold, local data, what the patients explain
+    assert len(charts(app)) == 6
     assert app.session_state["view"] == view
 
 
@@ -93,7 +93,7 @@ def test_adapted_runs_take_no_hospitals_colour(studies: Path) -> None:
         ink(study, row | {"arm": "zero_shot"}),
         ink(study, {"test_site": "mimic", "arm": "zero_shot"}),
     }
-    ways = ("refit", "local", "recalibrate", "recalibrate_slope")
+    ways = ("refit", "local", "recalibrate", "recalibrate_slope", "pretrain", "scratch")
     inks = {ink(study, row | {"arm": "adapted", "adapt_method": way}) for way in ways}
     assert len(inks) == len(ways)
     assert not inks & hospitals
