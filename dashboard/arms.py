@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from dashboard import theme
+from dashboard.charts.probabilities import METHODS as LOCAL
 from dashboard.charts.probabilities import Curve
 from dashboard.charts.transfer import DASHES
 from dashboard.roc import ARM
@@ -33,6 +34,7 @@ METHODS = {
 SAME_RANKING = ("recalibrate", "recalibrate_slope")  # as unchanged: no curve of their own
 # of the colours that no hospital in the picture has: what is never drawn together may share one
 _INK = {"refit": 0, "local": 1, "finetune": 1, "recalibrate": 2, "recalibrate_slope": 3}
+_MODEL_ORDER = {"probe": 0, "finetuned": 1}
 _ARM_ORDER = {"in_distribution": 0, "zero_shot": 1, "adapted": 2}
 
 
@@ -66,6 +68,8 @@ def ink(study: Study, row: Mapping[str, object]) -> str:
     own = colours.get(str(row["test_site"]), theme.NEUTRAL)
     if row["arm"] != "adapted":
         return own
+    if row["adapt_method"] in ("pretrain", "scratch"):  # as where local data come a little at a time
+        return LOCAL[str(row["adapt_method"])][1]
     spare = [colour for colour in theme.SITE_COLOURS if colour not in (own, colours.get(study.source))]
     return spare[_INK.get(str(row["adapt_method"]), 0) % len(spare)]
 
@@ -110,6 +114,6 @@ def auc_rows(study: Study, metrics: pl.DataFrame, outcome: str) -> pl.DataFrame:
         _site=pl.col("test_site").replace_strict(
             {s: i for i, s in enumerate(study.sites)}, default=99, return_dtype=pl.Int32
         ),
-        _model=pl.col("model").str.starts_with("baseline_"),
+        _model=pl.col("model").replace_strict(_MODEL_ORDER, default=2, return_dtype=pl.Int32),
     )
     return order.sort("_site", "_arm", "adapt_fraction", "_model", "model").drop("_arm", "_site", "_model")

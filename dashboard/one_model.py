@@ -1,7 +1,7 @@
 """Part of the page Transfer: one model in four views, between the hospitals chosen.
 
-How it ranks, whether its risks are of the right size, how they lie, and what acting on them is worth. One
-choice of model and hospital stands above all four, and only the open view is computed.
+How it ranks, whether its risks are of the right size, how they lie, and what acting on them is worth. Only
+the open view is computed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dashboard import arms, data, roc, state, ui
 from dashboard.charts import probabilities, risks
 from dashboard.charts import transfer as charts
 from dashboard.charts.probabilities import Curve
+from dashboard.choice import Choice
 from dashboard.measures import MIN_CELL
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -30,6 +31,7 @@ class Chosen:
     study: Study
     outcome: Outcome
     model: str
+    home: str
     rows: pl.DataFrame
 
     @property
@@ -42,28 +44,20 @@ class Chosen:
         return data.result(self.study, table).filter(
             pl.col("outcome") == self.outcome.name,
             pl.col("model") == self.model,
+            pl.col("train_site") == self.home,
             pl.col("test_site").is_in(self.rows["test_site"].unique().implode()),
             pl.col("adapt_fraction").is_in(WHOLE.implode()),
         )
 
 
-def draw(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
-    """Model and hospital, then the four views in tabs."""
-    models = {
-        model: arms.model_label(model)
-        for model in sorted(rows["model"].unique(), key=lambda m: (m.startswith("baseline"), m))
-    }
+def draw(choice: Choice, rows: pl.DataFrame) -> None:
+    """The four views in tabs; `rows` as `arms.auc_rows`, of the hospitals chosen."""
     ui.section(
         "One model, four views",
         "Ranking is not enough to act on: a risk must also be of the right size.",
     )
-    model = ui.pick("Model", models, key=state.MODEL, what="model")
-    rows = rows.filter(pl.col("model") == model)
-    others = {site: site for site in study.sites if site != study.source}
-    if len(others) > 1:  # the arms of every site in one picture could not be told apart
-        target = ui.choose("Tested at", others, key=state.TARGET, what="site")
-        rows = rows.filter(pl.col("test_site").is_in([study.source, target]))
-    chosen = Chosen(study, outcome, model, rows)
+    study, outcome, model = choice.study, choice.outcome, choice.model
+    chosen = Chosen(study, outcome, model, choice.home, rows.filter(pl.col("model") == model))
     state.seed(state.VIEW, {view: view for view in VIEWS}, what="view")
     for place, view in zip(
         st.tabs(list(VIEWS), key=state.VIEW, bind="query-params"), VIEWS.values(), strict=True
@@ -85,7 +79,7 @@ def ranking(chosen: Chosen) -> None:
         if auc is None or low is None:  # older metrics may lack what the curve itself knows
             auc, low, high = curve.auc, curve.auc_low, curve.auc_high
         size = f"n {curve.n:,} · {ui.count(curve.n_events, 'event')}"
-        name = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
+        name = f"{row['label']}<br>AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
         drawn.append((name, arms.ink(chosen.study, row), charts.DASHES.get(row["arm"], "solid"), curve))
         patients.append(f"{curve.n_patients:,}")
     if not drawn:

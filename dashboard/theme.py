@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 SITE_COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#009E73")
 OUTCOME_COLOURS = {"death": "#CC79A7", "long_los": "#E69F00", "icu": "#56B4E9", "imv": "#009E73"}
 OUTCOME_DASHES = {"death": "solid", "long_los": "dash", "icu": "dot", "imv": "dashdot"}
-MODEL_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+MODEL_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down")
 MORE_OUTCOME_COLOURS = ("#D55E00", "#0072B2", "#7B8794", "#8C6D31")  # of a user's own, in their order
 ACCENT = "#E69F00"
 PIN = "#9A63D8"  # a second stay beside the focused one: no site, no outcome

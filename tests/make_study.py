@@ -27,8 +27,10 @@ from ehrfm_core.evaluation.deciles import deciles
 from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.evaluation.outliers import describe_outliers
 from ehrfm_core.evaluation.reweighting import reweight
+from ehrfm_core.evaluation.run_measures import CARRIED
 from ehrfm_core.evaluation.scores import score
 from ehrfm_core.evaluation.sites import Stays
+from ehrfm_core.evaluation.subgroups import by_subgroup, groups_of
 from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.published import SITES as PAPER_SITES
 from ehrfm_core.ragged import Ragged
@@ -132,16 +134,32 @@ def make_study(
             frames["stays"].select(pl.lit(site).alias("test_site"), "hospitalization_id", "patient_id")
             for site, frames in tables.items()
         )
-        scores = score(predictions, patients, seed=seed, n_bootstrap=100)
+        source = next(iter(sites))
+        thresholds = _thresholds(predictions.filter(test_site=pl.col("train_site"), arm="in_distribution"))
+        scores = score(predictions, patients, seed=seed, n_bootstrap=100, thresholds=thresholds)
+        carried = scores.metrics.filter(pl.col("metric").is_in(list(CARRIED)))
+        groups = pl.concat(
+            groups_of(
+                frames["stays"].join(frames["dynamics"], on="hospitalization_id").filter(split="test")
+            ).with_columns(pl.lit(site).alias("test_site"))
+            for site, frames in tables.items()
+        )
         results = {
             "predictions": predictions,
             "calibration_curves": scores.calibration_curves,
             "decision_curves": scores.decision_curves,
-            "comparisons": compare(predictions, patients),
+            "comparisons": compare(predictions.filter(train_site=source), patients),
             "reweighting": _reweighting(tables, predictions, vocabulary, seed),
-            "thresholds": pl.DataFrame(schema=RESULT_FILES["thresholds"]),
+            "thresholds": thresholds,
             "subsamples": pl.DataFrame(schema=RESULT_FILES["subsamples"]),
-            "metrics": _metrics(predictions),
+            "metrics": pl.concat(
+                [
+                    _metrics(predictions).select(list(RESULT_FILES["metrics"])),
+                    carried,
+                    by_subgroup(predictions, patients, groups),
+                ],
+                how="vertical_relaxed",
+            ),
             "associations": _associations(tables, rng),
             "outliers": _outliers(tables, seed),
             "deciles": _deciles(tables),
@@ -505,7 +523,22 @@ def _arms(sites: list[str]) -> list[dict[str, object]]:
             for fraction, repeats in ((0.05, 3), (0.25, 3), (1.0, 1))
             for repeat in range(repeats)
         ]
+    for home in targets if len(targets) > 1 else []:  # every hospital to every other
+        for site in sites:
+            arm, signal = ("in_distribution", 1.1) if site == home else ("zero_shot", 0.6)
+            arms.append(base | {"train_site": home, "arm": arm, "test_site": site, "signal": signal})
     return arms
+
+
+def _thresholds(home: pl.DataFrame) -> pl.DataFrame:
+    """Of every model at its home, the risk that nine in ten of those without the event lie below."""
+    rows = home.group_by("model", "train_site", "outcome", maintain_order=True).agg(
+        specificity=pl.lit(0.9),
+        threshold=pl.col("probability").filter(~pl.col("label")).quantile(0.9),
+        n=pl.len().cast(pl.Int64),
+        n_events=pl.col("label").sum().cast(pl.Int64),
+    )
+    return rows.drop_nulls("threshold").select(list(RESULT_FILES["thresholds"]))
 
 
 def _predictions(tables: dict[str, dict[str, pl.DataFrame]], rng: np.random.Generator) -> pl.DataFrame:

@@ -5,7 +5,22 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, local_data, measures, one_model, reweighting, theme, ui
+from dashboard import (
+    arms,
+    choice,
+    data,
+    ladder,
+    local_data,
+    matrix,
+    measures,
+    one_model,
+    paired,
+    reweighting,
+    subgroups,
+    theme,
+    threshold,
+    ui,
+)
 from dashboard.charts import transfer as charts
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -33,6 +48,18 @@ def main() -> None:
         "Transfer", "How well do predictions rank patients where the model was trained, and where it was not?"
     )
     ui.needs(study, "tokenize", "pretrain", "embed", "evaluate")
+    chosen = choice.choose(study, outcome)
+    if chosen is None:
+        ui.absent("No metric", "The study holds no ROC-AUC.", icon=":material/block:")
+        return
+    ladder.draw(chosen)
+    if chosen.target is None:
+        one_site(study)
+    else:
+        st.markdown(
+            ":gray[Hospitals differ in years as well as in place, and in how much they chart: a loss on "
+            "the way is not the model's fault alone. See *What is charted* on the overview.]"
+        )
     rows = arms.auc_rows(study, data.result(study, "metrics"), outcome.name)
     if rows.is_empty():
         ui.absent(
@@ -41,21 +68,24 @@ def main() -> None:
             icon=":material/block:",
         )
         return
+    rows = chosen.of(rows)
+    st.header(outcome.label, anchor=False, divider="gray")
     readable(rows, outcome)
-    if len(study.sites) == 1:
-        one_site(study)
-    else:
-        st.markdown(
-            ":gray[Hospitals differ in years as well as in place, and in how much they chart: a loss on "
-            "the way is not the model's fault alone. See *What is charted* on the overview.]"
-        )
     left, right = st.columns([1, 1], gap="large")
     with left:
-        one_model.draw(study, rows, outcome)
+        one_model.draw(chosen, rows)
     with right:
-        ladder(study, rows, outcome)
-    local_data.draw(study, outcome)
-    reweighting.section(study, outcome)
+        baselines(study, rows, outcome)
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        threshold.draw(chosen)
+    with right:
+        subgroups.draw(chosen)
+    if chosen.home == study.source:  # what follows is measured of the source's models alone
+        local_data.draw(study, outcome)
+        reweighting.section(study, outcome)
+    matrix.draw(chosen)
+    paired.draw(chosen)
     everything(study, outcome)
 
 
@@ -102,7 +132,7 @@ def one_site(study: Study) -> None:
         )
 
 
-def ladder(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
+def baselines(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
     """Every arm and model on one axis."""
     ui.section(
         "Every arm beside its baselines",
@@ -118,8 +148,8 @@ def ladder(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
         .iter_rows()
     )
     ui.chart(
-        charts.ladder(rows, theme.site_colours(study.sites)),
-        key="ladder",
+        charts.baselines(rows, theme.site_colours(study.sites)),
+        key="baselines",
         alt=f"ROC-AUC with 95 % intervals for {outcome.label}, by arm and model",
         caption=f"Test split; {sizes}. 95 % intervals from a bootstrap of patients; with few patients, by "
         "Newcombe's formula. Gains and losses are drawn in the same ink. Two points whose "

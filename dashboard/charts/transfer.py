@@ -10,6 +10,7 @@ import polars as pl
 from dashboard import theme
 from dashboard.roc import GRID, Roc
 
+_LINE_PX = 15  # a dot's share of the height
 DASHES = {"in_distribution": "solid", "zero_shot": "dash", "adapted": "solid"}
 
 
@@ -47,7 +48,7 @@ def roc_figure(curves: Sequence[tuple[str, str, str, Roc]]) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    theme.style(figure, height=520 + 26 * len(curves), hovermode="closest")
+    theme.style(figure, height=500 + 42 * len(curves), hovermode="closest")
     figure.update_layout(legend={"orientation": "v", "x": 0, "y": -0.14, "yanchor": "top"}, margin={"t": 8})
     figure.update_xaxes(
         title="False positive rate", range=[-0.01, 1.01], tickformat=".0%", constrain="domain"
@@ -63,27 +64,30 @@ def roc_figure(curves: Sequence[tuple[str, str, str, Roc]]) -> go.Figure:
     return figure
 
 
-def ladder(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
-    """ROC-AUC with its interval, a row an arm, a symbol a model; `rows` from `arms.auc_rows`."""
+def baselines(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
+    """ROC-AUC with its interval, a group an arm, a symbol a model; `rows` from `arms.auc_rows`.
+
+    A group is as high as the models it has.
+    """
     known = rows.drop_nulls("estimate")
-    labels = known["label"].unique(maintain_order=True).to_list()
     models = known["model_label"].unique(maintain_order=True).to_list()
+    heights, middles = _places(known, models)
     figure = go.Figure()
     for k, model in enumerate(models):
         part = known.filter(pl.col("model_label") == model)
-        offset = 0.5 * (0.5 - (k + 0.5) / len(models))
         estimate = part["estimate"].to_numpy()
-        ink = [colours.get(site, theme.NEUTRAL) for site in part["test_site"]] if k == 0 else theme.NEUTRAL
+        simple = part["model"].str.starts_with("baseline_").all()
+        ink = theme.NEUTRAL if simple else [colours.get(site, theme.NEUTRAL) for site in part["test_site"]]
         figure.add_scatter(
             x=estimate,
-            y=[-labels.index(label) + offset for label in part["label"]],
+            y=[heights[label, model] for label in part["label"]],
             error_x=theme.interval(
-                estimate, part["ci_low"], part["ci_high"], thickness=1.6 if k == 0 else 1.1
+                estimate, part["ci_low"], part["ci_high"], thickness=1.1 if simple else 1.6
             )
             | {"color": theme.NEUTRAL},
             mode="markers",
             marker={
-                "size": 11 if k == 0 else 8,
+                "size": 8 if simple else 10,
                 "symbol": theme.MODEL_SYMBOLS[k % len(theme.MODEL_SYMBOLS)],
                 "color": ink,
             },
@@ -93,16 +97,42 @@ def ladder(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
             "[%{customdata[1]:.3f}–%{customdata[2]:.3f}]<br>n %{customdata[3]:,}, "
             "%{customdata[4]:,} events<extra></extra>",
         )
-    theme.style(figure, height=130 + max(2, len(labels)) * (26 + 16 * len(models)), hovermode="closest")
+    last = min(heights.values())
+    theme.style(figure, height=round(70 + 24 * len(models) + _LINE_PX * (1 - last)), hovermode="closest")
+    figure.update_layout(legend={"orientation": "v", "y": 1.0, "yref": "container", "yanchor": "top"})
+    figure.update_layout(margin={"t": 14 + 21 * len(models)})
     figure.add_vline(x=0.5, line={"color": theme.RULE, "dash": "dot", "width": 1.3})
     figure.update_xaxes(title="ROC-AUC (0.5 is chance)", range=[min(0.4, _lowest(known)), 1.005])
     figure.update_yaxes(
-        tickvals=[-i for i in range(len(labels))],
-        ticktext=labels,
-        range=[-len(labels) + 0.4, 0.6],
-        showgrid=True,
+        tickvals=list(middles.values()), ticktext=list(middles), range=[last - 0.8, 0.8], showgrid=False
     )
+    for top in [height for height in _tops(heights) if height < 0]:  # between the groups
+        figure.add_hline(y=top + 0.95, line={"color": theme.GRID, "width": 1})
     return figure
+
+
+def _places(
+    rows: pl.DataFrame, models: Sequence[str]
+) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
+    """Heights of the dots, by label and model, and of the labels; groups stand as high as they need."""
+    heights: dict[tuple[str, str], float] = {}
+    middles: dict[str, float] = {}
+    at = 0.0
+    for label, part in rows.group_by("label", maintain_order=True):
+        here = set(part["model_label"])
+        own = [model for model in models if model in here]
+        heights |= {(str(label[0]), model): at - i for i, model in enumerate(own)}
+        middles[str(label[0])] = at - (len(own) - 1) / 2
+        at -= len(own) + 0.9
+    return heights, middles
+
+
+def _tops(heights: Mapping[tuple[str, str], float]) -> list[float]:
+    """Height of the first dot of each group."""
+    tops: dict[str, float] = {}
+    for (label, _), height in heights.items():
+        tops[label] = max(height, tops.get(label, height))
+    return list(tops.values())
 
 
 def _lowest(rows: pl.DataFrame) -> float:

@@ -37,6 +37,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "one", sites={"mimic": 120}, seed=2, one_class="imv", few_events="death", synthetic=False
     )
     make_study(folder / "tiny", sites={"mimic": 9, "ucmc": 7}, seed=3)
+    make_study(folder / "three", sites={"mimic": 240, "ucmc": 200, "rush": 180}, seed=5)
     make_study(folder / "tokenized", sites={"mimic": 60}, stages=("tokenize",))
     make_study(
         folder / "unevaluated", sites={"mimic": 60, "ucmc": 50}, stages=("tokenize", "pretrain", "embed")

@@ -14,21 +14,22 @@ from tests.dashboard.test_pages import Open, charts, fine, text
 def line_colours(figure: dict[str, object]) -> dict[str, str]:
     """Colour by the run's name, without what the ROC's legend adds to it."""
     named = [trace for trace in figure["data"] if trace.get("name") and "line" in trace]  # type: ignore[attr-defined]
-    return {trace["name"].split(" · ")[0]: trace["line"].get("color", "") for trace in named}
+    return {trace["name"].split("<br>")[0]: trace["line"].get("color", "") for trace in named}
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_link_opens_a_view_and_only_that_one_is_drawn(studies: Path, open_page: Open, view: str) -> None:
     app = open_page(studies, "transfer", b="two", y="long_los", view=view)
     fine(app)
-    assert len(charts(app)) == 4  # beside the ladder, the local data and what the patients explain
+    # beside the ladder, the baselines, the threshold, local data, what the patients explain
+    assert len(charts(app)) == 6
     assert app.session_state["view"] == view
 
 
 def test_an_unknown_view_opens_the_first(studies: Path, open_page: Open) -> None:
     app = open_page(studies, "transfer", b="two", y="long_los", view="Pie")
     fine(app)
-    assert "AUC" in json.dumps(charts(app)[0])
+    assert "AUC" in json.dumps(charts(app)[1])
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -45,24 +46,24 @@ def test_one_class_has_a_distribution_and_no_curve(studies: Path, open_page: Ope
     for view in ("ROC", "Calibration", "Net benefit"):
         app = open_page(studies, "transfer", b="one", y="imv", view=view)
         assert "so there is nothing to rank" in text(app)
-        assert not charts(app)
+        assert "curve" not in json.dumps(charts(app))
     app = open_page(studies, "transfer", b="one", y="imv", view="Risk distribution")
-    assert "no stay with the event" in json.dumps(charts(app)[0])
+    assert "no stay with the event" in json.dumps(charts(app)[1])
 
 
 def test_the_distribution_says_what_a_reader_needs(studies: Path, open_page: Open) -> None:
     app = open_page(studies, "transfer", b="two", y="long_los", view="Risk distribution")
-    figure = json.dumps(charts(app)[0], ensure_ascii=False)
+    figure = json.dumps(charts(app)[1], ensure_ascii=False)
     for words in ("mimic → mimic", "mimic → ucmc, unchanged", "events", "Predicted risk"):
         assert words in figure
-    assert "median" in app.get("plotly_chart")[0].proto.alt
+    assert "median" in app.get("plotly_chart")[1].proto.alt
     assert "fewer than 11 stays" in text(app)
 
 
 def test_a_run_has_one_colour_in_every_view(studies: Path, open_page: Open) -> None:
     seen: dict[str, str] = {}
     for view in ("ROC", "Calibration", "Net benefit"):
-        found = line_colours(charts(open_page(studies, "transfer", b="two", y="long_los", view=view))[0])
+        found = line_colours(charts(open_page(studies, "transfer", b="two", y="long_los", view=view))[1])
         runs_of = {name: colour for name, colour in found.items() if name.startswith("mimic →")}
         assert len(runs_of) >= 3
         assert len(set(runs_of.values())) >= 3
@@ -92,7 +93,7 @@ def test_adapted_runs_take_no_hospitals_colour(studies: Path) -> None:
         ink(study, row | {"arm": "zero_shot"}),
         ink(study, {"test_site": "mimic", "arm": "zero_shot"}),
     }
-    ways = ("refit", "local", "recalibrate", "recalibrate_slope")
+    ways = ("refit", "local", "recalibrate", "recalibrate_slope", "pretrain", "scratch")
     inks = {ink(study, row | {"arm": "adapted", "adapt_method": way}) for way in ways}
     assert len(inks) == len(ways)
     assert not inks & hospitals

@@ -24,7 +24,7 @@ CHARTS = {
     "patient": 3,
     "dynamics": 9,
     "outliers": 4,
-    "transfer": 2,
+    "transfer": 6,
     "vocabulary": 2,
     "training": 1,
     "methods": 1,
@@ -56,7 +56,7 @@ def test_two_sites_draw_every_chart(studies: Path, open_page: Open, page: str) -
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("outcome", ["death", "imv", "icu"])
-@pytest.mark.parametrize("study", ["one", "tiny", "unevaluated", "tokenized", "older"])
+@pytest.mark.parametrize("study", ["one", "tiny", "three", "unevaluated", "tokenized", "older"])
 def test_no_shape_of_study_raises(
     studies: Path, open_page: Open, page: str, study: str, outcome: str
 ) -> None:
@@ -123,17 +123,19 @@ def test_one_site_gets_the_command_that_adds_another(studies: Path, open_page: O
     app = open_page(studies, "transfer", b="one", y="long_los")
     assert "One hospital only" in text(app)
     assert "--site NEW=" in text(app)
-    assert len(charts(app)) == 2
+    assert "At home" in text(app)
+    assert "loses 0" not in json.dumps(charts(app))
 
 
 def test_one_class_gives_no_curve_but_the_reason(studies: Path, open_page: Open) -> None:
     app = open_page(studies, "transfer", b="one", y="imv")
     assert "nothing to rank" in text(app)
-    assert not charts(app)
+    assert "nothing to rank" in json.dumps(charts(app)[0])  # the ladder's panel
+    assert not [name for name in app.get("plotly_chart") if "ROC curves" in name.proto.alt]
 
 
 def test_the_legend_names_n_events_and_interval(studies: Path, open_page: Open) -> None:
-    figure = charts(open_page(studies, "transfer", b="two", y="long_los"))[0]
+    figure = charts(open_page(studies, "transfer", b="two", y="long_los"))[1]
     named = [trace["name"] for trace in figure["data"] if trace.get("showlegend") is not False]  # type: ignore[attr-defined]
     assert len(named) >= 4
     for name in named:

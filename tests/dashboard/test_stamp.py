@@ -139,7 +139,7 @@ def test_with_many_sites_the_curves_are_those_of_the_source_and_one_other(
     both: Path, open_page: Open
 ) -> None:
     app = open_page(both, "transfer", b="five", y="long_los", v="time")
-    curves = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    curves = json.loads(app.get("plotly_chart")[1].proto.spec)["data"]
     named = {trace["name"]: trace["line"]["color"] for trace in curves if trace.get("name")}
     assert all(name.startswith(("mimic → mimic", "mimic → time")) for name in named)
     assert len(named) >= 3

@@ -77,7 +77,7 @@ def test_the_word_covers_nothing_in_any_chart(page: Any, exporting: str) -> None
 def test_a_picture_of_a_synthetic_chart_carries_the_word(page: Any, exporting: str, name: str) -> None:
     go(page, f"{exporting}/{name}?b=made&y=long_los")
     file, text = save_picture(page, 0)
-    assert file == {"patient": "SYNTHETIC_made_lanes.svg", "transfer": "SYNTHETIC_made_roc.svg"}[name]
+    assert file == {"patient": "SYNTHETIC_made_lanes.svg", "transfer": "SYNTHETIC_made_recovery.svg"}[name]
     assert text.count(f">{WORD}<") == 1
 
 

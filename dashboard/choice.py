@@ -1,0 +1,99 @@
+"""What the page Transfer looks at: one model, where it was trained and tested, and how local data are used.
+
+Chosen once, at the head of the page; every part below follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+import streamlit as st
+
+from dashboard import arms, data, state, ui
+from ehrfm_core.outcomes import Outcome
+from ehrfm_core.study import Study
+
+FOUNDATION = ("probe", "finetuned")  # the models that the study is about, in the order of the screen
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A model of `home`, tested there and at `target` (None: the study has one hospital).
+
+    `way` is how local data are used (an adapt_method; empty: they are not).
+    """
+
+    study: Study
+    outcome: Outcome
+    model: str
+    home: str
+    target: str | None
+    way: str
+
+    @property
+    def name(self) -> str:
+        """The model in words."""
+        return arms.model_label(self.model)
+
+    @property
+    def sites(self) -> list[str]:
+        """Home, and the target where there is one."""
+        return [self.home] if self.target is None else [self.home, self.target]
+
+    def of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of a table of results that are of these two hospitals, all models and outcomes."""
+        return rows.filter(pl.col("train_site") == self.home, pl.col("test_site").is_in(self.sites))
+
+
+def choose(study: Study, outcome: Outcome) -> Choice | None:
+    """Draw the controls; None where the study has no area under a curve at all."""
+    areas = data.result(study, "metrics").filter(metric="roc_auc", subgroup="all")
+    models = sorted(areas["model"].unique(), key=_place)
+    if not models:
+        return None
+    several = len(study.sites) > 2
+    places = st.columns([1.3, 1, 1, 1.3] if several else [1.3, 1.3, 2], gap="medium")
+    with places[0]:
+        labels = {name: arms.model_label(name) for name in models}
+        model = ui.pick("Model", labels, key=state.MODEL, what="model")
+    own = areas.filter(pl.col("model") == model)
+    home, target = study.source, next((site for site in study.sites if site != study.source), None)
+    if several:
+        homes = {s: s for s in study.sites if s in set(own.filter(arm="zero_shot")["train_site"])}
+        with places[1]:
+            if len(homes) > 1:
+                home = ui.pick("Trained at", homes, key=state.HOME, what="site")
+        with places[2]:
+            others = {s: s for s in study.sites if s != home}
+            target = ui.pick("Tested at", others, key=state.TARGET, what="site")
+    ways = ways_of(own, home, target)
+    way = next(iter(ways), "")
+    if len(ways) > 1:
+        with places[-1 if several else 1]:
+            way = ui.pick(
+                "Local data used by",
+                ways,
+                key=state.WAY,
+                what="way",
+                help="The last rung of the ladder: on the whole training split of the hospital tested at.",
+            )
+    return Choice(study, outcome, model, home, target, way)
+
+
+def ways_of(areas: pl.DataFrame, home: str, target: str | None) -> dict[str, str]:
+    """Ways in which a model was adapted to all local stays, in words; none that ranks as unchanged.
+
+    The first is the one that leaves out nothing the model knew.
+    """
+    rows = areas.filter(
+        pl.col("arm") == "adapted", pl.col("train_site") == home, pl.col("adapt_fraction") == 1.0
+    )
+    found = set(rows.filter(pl.col("test_site") == target)["adapt_method"]) if target else set()
+    order = ("refit", "finetune", "pretrain", "local", "scratch")
+    return {way: arms.METHODS[way].capitalize() for way in order if way in found}
+
+
+def _place(model: str) -> tuple[bool, int, str]:
+    known = FOUNDATION.index(model) if model in FOUNDATION else len(FOUNDATION)
+    return model.startswith("baseline"), known, model
