@@ -24,6 +24,11 @@ TARGET = "v"
 VIEW = "view"
 FEATURE = "x"
 FOCUS = "f"
+PIN = "p"
+COHORT_A = "a"
+COHORT_B = "z"
+DRAWS = "to"
+WHEN = "w"
 RUNS = "runs"
 AXIS = "axis"
 SCALE = "scale"
@@ -80,6 +85,29 @@ def set_focus(site: str, stay: str) -> None:
     st.session_state["focus"] = value
     if st.query_params.get(FOCUS) != value:
         st.query_params[FOCUS] = value
+
+
+def pin() -> tuple[str, str] | None:
+    """Site and id of the stay that is kept beside the focused one, or None."""
+    raw = st.query_params.get(PIN) or st.session_state.get("pin")
+    if not raw or "/" not in str(raw):
+        return None
+    site, _, stay = str(raw).partition("/")
+    return site, stay
+
+
+def set_pin(site: str, stay: str) -> None:
+    """Keep a stay beside the focused one, here and in the URL."""
+    value = f"{site}/{stay}"
+    st.session_state["pin"] = value
+    if st.query_params.get(PIN) != value:
+        st.query_params[PIN] = value
+
+
+def clear_pin() -> None:
+    """Keep no stay beside the focused one."""
+    st.session_state.pop("pin", None)
+    st.query_params.pop(PIN, None)
 
 
 def follow_table(key: str, ids: list[str], site: str) -> Callable[[], None]:
