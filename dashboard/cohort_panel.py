@@ -43,7 +43,7 @@ def draw(study: Study, outcome: Outcome) -> None:
         )
         return
     first, *second = made.items()
-    names = (first[0], second[0][0] if second else "the others")
+    names = (first[0], second[0][0] if second else "others")
     where = first[1].sites
     others = "everyone else" + (f" at {', '.join(map(str, where))}" if where else "")
     ui.section(
@@ -75,52 +75,53 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
     )
     shared = ui.count(result.shared, "stay is in both and counts", "stays are in both and count")
     overlap = f" {shared} for {names[0]} only." if result.shared else ""
+    for key, frame, title in (
+        ("outcomes", result.outcomes, "Outcomes"),
+        ("characteristics", result.characteristics, "Who they are"),
+    ):
+        ui.table(
+            cohort_tables.readable(frame, names, title),
+            key=f"cohort-{key}",
+            height="content",
+            alt=f"{title}: {names[0]} against {names[1]}, with effect sizes",
+            column_config=cohort_tables.columns(title),
+        )
+    st.caption(
+        f"{n}. {outcome.label}: {events}.{overlap} Shares, or means of numbers. Difference in percentage "
+        "points with Newcombe's 95 % interval; SD: difference over the pooled standard deviation, 95 % "
+        "interval; q as below. Stays are taken as independent, though a patient may have several. Counts "
+        "from 1 to 10, and what follows from them, are not shown."
+    )
     left, right = st.columns(2, gap="large")
+    known = result.charted.drop_nulls("effect")
+    if known.is_empty():
+        st.info(
+            "No category of tokens is frequent enough in both to be compared.",
+            icon=":material/filter_alt_off:",
+        )
+        return
     with left:
-        for key, frame, title in (
-            ("outcomes", result.outcomes, "Outcomes"),
-            ("characteristics", result.characteristics, "Who they are"),
-        ):
-            ui.table(
-                cohort_tables.readable(frame, names, title),
-                key=f"cohort-{key}",
-                height="content",
-                alt=f"{title}: {names[0]} against {names[1]}, with effect sizes",
-                column_config=cohort_tables.COLUMNS,
-            )
-        st.caption(
-            f"{n}. {outcome.label}: {events}.{overlap} Difference in percentage points with Newcombe's 95 % "
-            "interval; SD: difference over the pooled standard deviation. Stays are taken as independent, "
-            "though "
-            "a patient may have several. Counts from 1 to 10, and what follows from them, are not shown."
+        shown = cohort_tables.named(known.head(SHOWN))
+        ui.chart(
+            effects(shown, names=names),
+            key="cohort-effects",
+            alt=f"Dot plot: the categories of tokens that differ most between {names[0]} and {names[1]}",
+            caption=f"The {len(shown)} of {len(known)} categories that differ most in the share of stays that have "
+            f"them in the window; {n}. 95 % intervals; filled: q below 0.05.",
         )
     with right:
-        known = result.charted.drop_nulls("effect")
-        if known.is_empty():
-            st.info("No category of tokens is frequent enough in both to be compared.")
-        else:
-            shown = cohort_tables.named(known.head(SHOWN))
-            ui.chart(
-                effects(shown, names=names),
-                key="cohort-effects",
-                alt=f"Dot plot: the categories of tokens that differ most between {names[0]} and {names[1]}",
-                caption=f"The {len(shown)} of {len(known)} categories that differ most in the share of stays "
-                f"that have them in the window; {n}. 95 % intervals; filled: q below 0.05.",
-            )
         ui.table(
             cohort_tables.categories(result.charted, names),
             key="cohort-charted",
-            height=330,
+            height=430,
             alt=f"Categories of tokens: share of stays that have them in {names[0]} and {names[1]}",
             column_config=cohort_tables.category_columns(names),
         )
         st.caption(
-            "q: were all rows with a q up to this one called different, the share of false ones among them "
-            "would "
-            f"be about q (Benjamini and Hochberg, over the {result.charted['p_value'].count()} categories "
-            f"tested). "
-            "A region of the map is made of what was charted, so that categories differ between regions by "
-            "construction: q says what differs, not why."
+            "q: were all rows with a q up to this one called different, about that share of them would be "
+            f"false (Benjamini and Hochberg, over the {result.charted['p_value'].count()} categories "
+            "tested). A region of the map is made of what was charted, so that categories differ between "
+            "regions by construction: q says what differs, not why."
         )
 
 

@@ -12,10 +12,15 @@ from dashboard import cohort_words
 from ehrfm_core.outcomes import Outcomes
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
 
-COLUMNS = {
-    "SD": st.column_config.TextColumn("SD", help="Standardised difference with its 95 % interval"),
-    "q": st.column_config.TextColumn("q", help="Benjamini and Hochberg, over the rows of this table"),
-}
+
+def columns(title: str) -> dict[str, Any]:
+    """How the columns of `readable` are shown."""
+    text = st.column_config.TextColumn
+    return {
+        title: text(title, width=210),
+        "SD": text("SD", help="Standardised difference with its 95 % interval"),
+        "q": text("q", width=70, help="Benjamini and Hochberg, over the rows of this table"),
+    }
 
 
 def readable(frame: pl.DataFrame, names: tuple[str, str], title: str) -> pl.DataFrame:

@@ -41,10 +41,10 @@ def options() -> Pen:
             key=state.WHEN,
             what="hour",
         )
-        st.caption(
-            "Draw with the lasso or the box from the buttons on a map; hold Shift to add another region. "
-            "Regions on both maps: a stay must be in both."
-        )
+    st.caption(
+        "Draw with the lasso or the box from the buttons on a map; hold Shift to add another region. "
+        "Regions on both maps: a stay must be in both."
+    )
     return Pen(side, hour)
 
 

@@ -168,7 +168,7 @@ def _means(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
 
 
 def _effect(effect: np.ndarray, n: np.ndarray) -> Mapping[str, np.ndarray]:
-    n = np.maximum(n, 1)
+    n, effect = np.maximum(n, 1), np.where(np.isfinite(effect), effect, np.nan)
     error = np.sqrt(n.sum(axis=0) / n.prod(axis=0, dtype=np.float64) + effect**2 / (2 * n.sum(axis=0)))
     return {"effect": effect, "low": effect - Z * error, "high": effect + Z * error}
 
