@@ -53,7 +53,8 @@ def _cohort(study: Study, outcome: Outcome, side: str) -> None:
     found = None if wrong else counts(study, cohort, outcome)
     label = "not of this study" if found is None else _short(found)
     icon = ":material/warning:" if wrong else None
-    with st.popover(f"{name} · {label}", type="tertiary", icon=icon, key=f"cohort-{side}"):
+    hint = f"Stays, and the share of them with: {ui.inline(outcome.label)}"
+    with st.popover(f"{name} · {label}", type="tertiary", icon=icon, key=f"cohort-{side}", help=hint):
         st.markdown(f"**Cohort {name}** :gray[{cohort.id}]")
         st.markdown("\n".join(f"- {part}" for part in cohort_words.describe(cohort, study.outcomes)))
         if wrong:
@@ -132,35 +133,20 @@ def _tools(study: Study, outcome: Outcome) -> None:
     any_held = any(cohorts.held(side) for side in cohorts.SIDES)
     with st.popover("New", icon=":material/filter_alt:", type="tertiary", help="A cohort from filters"):
         cohort_form.draw(study, outcome)
-    small = {"type": "tertiary"}
-    st.button(
-        "",
-        icon=":material/swap_horiz:",
-        help="Swap A and B",
-        key="swap",
-        on_click=cohorts.swap,
-        disabled=not any_held,
-        **small,  # type: ignore[arg-type]
-    )
-    st.button(
-        "",
-        icon=":material/undo:",
-        help="Undo the last change of A or B",
-        key="undo",
-        on_click=cohorts.undo,
-        disabled=not cohorts.can_undo(),
-        **small,  # type: ignore[arg-type]
-    )
-    st.button(
-        "",
-        icon=":material/delete_sweep:",
-        help="Clear A and B",
-        key="clear",
-        on_click=cohorts.clear,
-        args=tuple(cohorts.SIDES),
-        disabled=not any_held,
-        **small,  # type: ignore[arg-type]
-    )
+    for key, label, icon, act, possible in (
+        ("swap", "Swap A and B", ":material/swap_horiz:", cohorts.swap, any_held),
+        ("undo", "Undo the last change of A or B", ":material/undo:", cohorts.undo, cohorts.can_undo()),
+        ("clear", "Clear A and B", ":material/delete_sweep:", lambda: cohorts.clear("a", "b"), any_held),
+    ):
+        st.button(
+            label,  # for screen readers; the eye sees the icon
+            icon=icon,
+            help=label,
+            key=f"cohort-{key}",
+            on_click=act,
+            disabled=not possible,
+            type="tertiary",
+        )
     with st.popover("Link", icon=":material/link:", type="tertiary", help="A link to this view"):
         st.markdown("**A link to this view**")
         st.code(link(), language=None, wrap_lines=True)

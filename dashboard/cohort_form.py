@@ -37,12 +37,12 @@ def draw(study: Study, outcome: Outcome) -> None:
                 cohort_words.COLUMNS[column], values, key=f"new-{column}", placeholder="Any"
             )
         st.slider("Age", 0, _OLDEST, (0, _OLDEST), key="new-age")
-        columns = st.columns(1 + len(flags))
+        columns = [place for _ in range(2) for place in st.columns(2)]
         columns[0].selectbox(
             outcome.label, list(outcomes), format_func=outcomes.__getitem__, key="new-outcome"
         )
-        for column, flag in zip(columns[1:], flags, strict=True):
-            column.selectbox(
+        for place, flag in zip(columns[1:], flags, strict=False):
+            place.selectbox(
                 cohort_words.COLUMNS[flag], list(YES_NO), format_func=YES_NO.__getitem__, key=f"new-{flag}"
             )
         with st.container(horizontal=True):

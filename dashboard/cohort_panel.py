@@ -106,8 +106,8 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
             effects(shown, names=names),
             key="cohort-effects",
             alt=f"Dot plot: the categories of tokens that differ most between {names[0]} and {names[1]}",
-            caption=f"The {len(shown)} of {len(known)} categories that differ most in the share of stays that have "
-            f"them in the window; {n}. 95 % intervals; filled: q below 0.05.",
+            caption=f"The {len(shown)} of {len(known)} categories that differ most in the share of stays "
+            f"that have them in the window; {n}. 95 % intervals; filled: q below 0.05.",
         )
     with right:
         ui.table(
@@ -138,13 +138,13 @@ def _comparison(folder: str, digest: str, first: str, second: str | None) -> Com
     if min(n) < compare.MIN_CELL:
         nothing = pl.DataFrame()
         return Comparison(n, shared, nothing, nothing, nothing)
-    by_site = [[frame.filter(site=site)[ID] for site in study.sites] for frame in (a, b)]
+    ours, theirs = ([frame.filter(site=site)[ID] for site in study.sites] for frame in (a, b))
     return Comparison(
         n,
         shared if second else 0,
         compare.compare_outcomes(a, b, study.outcomes),
         compare.compare_characteristics(a, b),
-        compare.compare_charted(*by_site, [_charted(folder, digest, site) for site in study.sites]),
+        compare.compare_charted(ours, theirs, [_charted(folder, digest, site) for site in study.sites]),
     )
 
 

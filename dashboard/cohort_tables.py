@@ -107,15 +107,14 @@ def category_columns(names: tuple[str, str]) -> dict[str, Any]:
         names[0]: number(f"{names[0]}, %", format="%.1f", help=hidden),
         names[1]: number(f"{names[1]}, %", format="%.1f", help=hidden),
         "SD": number("SD", format="%.2f", help="Standardised difference"),
-        "q": number("q", format="%.3f", help="Benjamini and Hochberg, over the categories"),
+        "q": number("q", format="%.2g", help="Benjamini and Hochberg, over the categories"),
     }
 
 
 def summary(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes) -> pl.DataFrame:
     """One row a number, one column a group of stays."""
-    rows: list[dict[str, str]] = [
-        {"": "Stays"} | {name: cohort_words.size(len(frame)) for name, frame in frames.items()}
-    ]
+    sizes = {name: cohort_words.size(len(frame)).removesuffix(" stays") for name, frame in frames.items()}
+    rows: list[dict[str, str]] = [{"": "Stays"} | sizes]
     for column, label in {"age": "Age, median", "n_tokens": "Tokens in the window, median"}.items():
         cells = {name: _median(frame[column]) for name, frame in frames.items()}
         rows.append({"": label} | cells)
@@ -126,7 +125,9 @@ def summary(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes) -> pl.DataFr
 
 def _median(values: pl.Series) -> str:
     known = values.drop_nulls()
-    return f"{known.median():,.0f}" if len(known) >= cohort_words.MIN_CELL else "—"
+    if len(known) < cohort_words.MIN_CELL:
+        return "—"
+    return f"{float(known.median()):,.0f}"  # type: ignore[arg-type]
 
 
 def _rate(frame: pl.DataFrame, outcome: str) -> str:

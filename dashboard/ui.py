@@ -36,10 +36,12 @@ CSS = """
   /* the bar of cohorts: in sight like the strip, below it where there is one */
   [data-testid="stLayoutWrapper"]:has(> .st-key-cohortbar) { position: sticky; top: 3.75rem; z-index: 98; }
   [data-testid="stVerticalBlock"]:has(> * > .st-key-synthetic)
-    > [data-testid="stLayoutWrapper"]:has(> .st-key-cohortbar) { top: 5.6rem; }
+    > [data-testid="stLayoutWrapper"]:has(> .st-key-cohortbar) { top: 5.35rem; }
   .st-key-cohortbar { min-height: 2.6rem; padding: 0.2rem 0.6rem; border-radius: 0.45rem;
     background: rgba(128, 140, 155, 0.14); backdrop-filter: blur(16px); }
-  .st-key-cohortbar p { white-space: nowrap; font-variant-numeric: tabular-nums; }
+  .st-key-cohort-swap p, .st-key-cohort-undo p, .st-key-cohort-clear p { position: absolute; width: 1px;
+    overflow: hidden; clip-path: inset(50%); }
+  .st-key-cohortbar p { white-space: nowrap; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
   /* answers are longer than questions, and both are read from the top */
   .st-key-checklist td { vertical-align: top; }
   .st-key-checklist td:first-child { width: 30%; min-width: 8rem; }

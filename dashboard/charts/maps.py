@@ -132,7 +132,7 @@ def make_selectable(figure: go.Figure, info: dict[str, Any]) -> go.Figure:
         name="region",
     )
     region = {"line": {"color": theme.ACCENT, "width": 2, "dash": "solid"}}
-    top = 40  # the buttons stay in sight, above the axis' title
+    top = 64  # the buttons stay in sight, above the axis' title
     height = figure.layout.height + top
     return figure.update_layout(dragmode="lasso", newselection=region, margin_t=8 + top, height=height)
 

@@ -137,7 +137,7 @@ def test_the_table_lists_a_cohort(studies: Path, open_page: Open, link: dict[str
     fine(app)
     assert app.selectbox(key="g").value == "a"
     assert set(app.dataframe[0].value["sex"].str.lower()) == {"female"}
-    app.button(key="clear").click().run()
+    app.button(key="cohort-clear").click().run()
     fine(app)
     assert app.selectbox(key="g").value == "test"
     assert "a" not in app.query_params
@@ -145,17 +145,17 @@ def test_the_table_lists_a_cohort(studies: Path, open_page: Open, link: dict[str
 
 def test_swap_undo_and_clear(studies: Path, open_page: Open, link: dict[str, str]) -> None:
     app = open_page(studies, "overview", b="two", a=link["women"])
-    app.button(key="swap").click().run()
+    app.button(key="cohort-swap").click().run()
     assert "a" not in app.query_params
     assert app.query_params["z"] == link["women"]
-    app.button(key="clear").click().run()
+    app.button(key="cohort-clear").click().run()
     assert "z" not in app.query_params
-    app.button(key="undo").click().run()
+    app.button(key="cohort-undo").click().run()
     assert app.query_params["z"] == link["women"]
-    app.button(key="undo").click().run()
+    app.button(key="cohort-undo").click().run()
     assert app.query_params["a"] == link["women"]
     fine(app)
-    assert app.button(key="undo").disabled
+    assert app.button(key="cohort-undo").disabled
 
 
 def test_a_rule_of_another_version_can_be_used_here(
@@ -188,7 +188,7 @@ def test_a_small_cohort_has_no_number_of_its_own(studies: Path, open_page: Open)
         studies, "overview", b="tiny", a=cohorts.encode(cohorts.made_here(study, levels={"site": ["ucmc"]}))
     )
     fine(app)
-    assert app.dataframe[0].value["Cohort A"].to_list()[0] == "fewer than 11 stays"
+    assert app.dataframe[0].value["Cohort A"].to_list()[0] == "fewer than 11"
     assert "Fewer than 11 stays: too few for statistics" in text(app)
 
 
@@ -197,7 +197,7 @@ def test_a_cohort_follows_from_page_to_page_and_the_session_stays_small(
 ) -> None:
     app = open_page(studies, "map", b="two", a=link["women"], z=link["region"])
     for _ in range(30):
-        app.button(key="swap").click().run()
+        app.button(key="cohort-swap").click().run()
     held = app.session_state.to_dict()
     assert len(json.dumps(held, default=str)) < 100_000
     app.query_params.pop("a", None)
