@@ -14,6 +14,22 @@ from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 USED_ON = ("", "map", "patient")  # pages whose content follows the cohorts
+BOUND = (
+    state.STUDY,
+    state.OUTCOME,
+    state.SITE,
+    state.MAP,
+    state.LAYER,
+    state.GROUP,
+    state.ORDER,
+    state.THRESHOLD,
+    state.MODEL,
+    state.TARGET,
+    state.VIEW,
+    state.FEATURE,
+    state.DRAWS,
+    state.WHEN,
+)  # parameters that belong to a widget, which leaves its default out of the address
 WITHOUT = ("training", "methods", "vocabulary", "story")  # pages without stays
 
 
@@ -157,6 +173,8 @@ def _tools(study: Study, outcome: Outcome) -> None:
 
 
 def link() -> str:
-    """The address of the view, with everything that is chosen."""
-    pairs = [(key, value) for key in st.query_params for value in st.query_params.get_all(key)]
+    """The address of the view, with everything that is chosen; defaults too, which differ elsewhere."""
+    bound = {key: st.session_state[key] for key in BOUND if st.session_state.get(key) is not None}
+    rest = [key for key in st.query_params if key not in bound]
+    pairs = [*bound.items(), *((key, value) for key in rest for value in st.query_params.get_all(key))]
     return f"{st.context.url or ''}?{urlencode(pairs)}"

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -204,6 +205,22 @@ def test_a_cohort_follows_from_page_to_page_and_the_session_stays_small(
     app.switch_page("app_pages/patient.py").run()
     fine(app)
     assert app.query_params["a"] == link["women"]
+
+
+def test_the_link_names_everything_that_is_chosen(
+    studies: Path, open_page: Open, link: dict[str, str]
+) -> None:
+    app = open_page(studies, "map", b="two", y="icu", s="ucmc", a=link["women"], w="any", p="mimic/m10000001")
+    shown = next(code.value for code in app.code if "?" in code.value)
+    query = parse_qs(urlsplit(shown).query)
+    assert {key: query[key] for key in "bysaw"} == {
+        "b": ["two"], "y": ["icu"], "s": ["ucmc"], "a": [link["women"]], "w": ["any"],
+    }  # fmt: skip
+    assert query["p"] == ["mimic/m10000001"]
+    again = open_page(studies, "map", **{key: value[0] for key, value in query.items()})
+    fine(again)
+    assert not again.toast
+    assert next(code.value for code in again.code if "?" in code.value) == shown
 
 
 def test_the_figure_does_not_depend_on_the_cohorts(

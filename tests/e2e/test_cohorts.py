@@ -80,7 +80,11 @@ def test_a_lasso_makes_a_cohort_and_keeps_the_zoom(browser: Any, server: str) ->
     shoot(page, "map-cohort")
 
     page.set_viewport_size({"width": 1280, "height": 1000})
-    link = page.url
+    page.locator(".st-key-cohortbar").get_by_role("button", name="Link").click()
+    link = page.locator("[data-testid=stCode]").filter(has_text="/map?").first.inner_text()
+    link = "".join(link.split())
+    assert "b=two_sites" in link
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Clear A and B").click()
     page.wait_for_function("!location.search.includes('a=')", timeout=20_000)
     settle(page)
@@ -102,6 +106,6 @@ def test_the_bar_fits_and_its_parts_open(browser: Any, server: str, dark: bool) 
         bar.get_by_role("button", name=name).click()
         page.get_by_text(said).wait_for(timeout=10_000)
         page.keyboard.press("Escape")
-    assert "p=mimic" in bar.page.url
+    assert "p=mimic" in page.url
     watcher.assert_clean(page)
     page.context.close()
