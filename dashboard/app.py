@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts this file's own folder there, not the repository
     sys.path.insert(0, str(ROOT))
 
-from dashboard import data, stamp, state, ui  # noqa: E402
+from dashboard import cohort_bar, cohorts, data, stamp, state, ui  # noqa: E402
 from ehrfm_core.errors import UserError  # noqa: E402
 from ehrfm_core.outcomes import OUTCOMES  # noqa: E402
 from ehrfm_core.study import Study  # noqa: E402
@@ -71,12 +72,26 @@ def main() -> None:
                 ui.strip()
             if study.has("tokenize"):
                 ui.other_window(data.tokenizer(study))
-            page.run()
+            framed(study, page)
     except ui.StageMissingError as missing:
         ui.absent(*missing.args)
     except UserError as error:
         ui.absent("This page cannot be shown", str(error), icon=":material/error:")
     footer()
+
+
+def framed(study: Study, page: StreamlitPage) -> None:
+    """The page, under the bar of cohorts where it has stays."""
+    if not study.has("tokenize") or page.url_path in cohort_bar.WITHOUT:
+        page.run()
+        return
+    cohorts.sync()
+    bar = st.container(key="cohortbar", horizontal=True, vertical_alignment="center", gap="xsmall")
+    try:
+        page.run()
+    finally:
+        with bar:  # last, because a page without a focus chooses one
+            cohort_bar.draw(study, page.url_path)
 
 
 def sidebar() -> Study | None:

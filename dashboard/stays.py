@@ -8,7 +8,7 @@ from collections.abc import Callable
 import polars as pl
 import streamlit as st
 
-from dashboard import data, state, ui
+from dashboard import cohorts, data, state, ui
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -25,6 +25,12 @@ ORDERS = {
 _LIMIT = 10_000  # rows sent to the browser
 
 
+def groups(study: Study) -> dict[str, str]:
+    """The groups of the table: those of every study, and the cohorts that there are."""
+    made = [side for side in cohorts.SIDES if cohorts.usable(study, side) is not None]
+    return GROUPS | {side: f"Cohort {side.upper()}" for side in made}
+
+
 def chosen_site(study: Study) -> str:
     """The site whose stays are listed; the focus of a link brings its site along."""
     sites = {site: site for site in study.sites}
@@ -39,12 +45,16 @@ def chosen_site(study: Study) -> str:
 def candidates(study: Study, site: str, outcome: Outcome, group: str, order: str) -> pl.DataFrame:
     """The stays of a group, in an order; at most `_LIMIT`."""
     frame = data.stays(study, site)
+    if group in cohorts.SIDES:
+        cohort = cohorts.held(group)
+        assert cohort is not None, "a group is offered where there is a cohort"
+        key = "hospitalization_id"
+        frame = frame.join(cohorts.ids(study, cohort).filter(site=site), on=key, how="semi")
     keep = {
         "test": pl.col("split") == "test",
         "event": pl.col(f"counts_{outcome.name}") & pl.col(outcome.name),
         "outlier": pl.col("outlier"),
-        "all": pl.lit(value=True),
-    }[group]
+    }.get(group, pl.lit(value=True))
     column = {
         "risk": f"risk_{outcome.name}",
         "path": "path_length",

@@ -18,6 +18,7 @@ OUTCOME_COLOURS = {"death": "#CC79A7", "long_los": "#E69F00", "icu": "#56B4E9", 
 OUTCOME_DASHES = {"death": "solid", "long_los": "dash", "icu": "dot", "imv": "dashdot"}
 MODEL_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down")
 MORE_OUTCOME_COLOURS = ("#D55E00", "#0072B2", "#7B8794", "#8C6D31")  # of a user's own, in their order
+COHORT_COLOURS = {"a": "#009E73", "b": "#CC79A7"}
 ACCENT = "#E69F00"
 PIN = "#9A63D8"  # a second stay beside the focused one: no site, no outcome
 NEUTRAL = "#7B8794"
@@ -34,6 +35,9 @@ CONFIG: dict[str, Any] = {
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
     "toImageButtonOptions": {"format": "svg", "scale": 2},
 }
+
+# of a figure on which regions are drawn: its buttons stay in sight
+DRAWING = CONFIG | {"displayModeBar": True, "modeBarButtonsToRemove": ["autoScale2d"]}
 
 
 def site_colours(sites: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -33,6 +33,15 @@ CSS = """
   .st-key-synthetic { padding: 0.1rem 0.75rem; border-radius: 0.45rem; background: #E69F00; }
   .st-key-synthetic p { color: #1B2733; font-size: 0.85rem; }
   .st-key-synthetic strong { letter-spacing: 0.08em; }
+  /* the bar of cohorts: in sight like the strip, below it where there is one */
+  [data-testid="stLayoutWrapper"]:has(> .st-key-cohortbar) { position: sticky; top: 3.75rem; z-index: 98; }
+  [data-testid="stVerticalBlock"]:has(> * > .st-key-synthetic)
+    > [data-testid="stLayoutWrapper"]:has(> .st-key-cohortbar) { top: 5.35rem; }
+  .st-key-cohortbar { min-height: 2.6rem; padding: 0.2rem 0.6rem; border-radius: 0.45rem;
+    background: rgba(128, 140, 155, 0.14); backdrop-filter: blur(16px); }
+  .st-key-cohort-swap p, .st-key-cohort-undo p, .st-key-cohort-clear p { position: absolute; width: 1px;
+    overflow: hidden; clip-path: inset(50%); }
+  .st-key-cohortbar p { white-space: nowrap; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
   /* answers are longer than questions, and both are read from the top */
   .st-key-checklist td { vertical-align: top; }
   .st-key-checklist td:first-child { width: 30%; min-width: 8rem; }
@@ -78,21 +87,32 @@ def section(title: str, explanation: str | None = None) -> None:
 
 
 def chart(
-    figure: go.Figure, *, key: str, alt: str, caption: str, synthetic: Sequence[bool] | None = None
+    figure: go.Figure,
+    *,
+    key: str,
+    alt: str,
+    caption: str,
+    synthetic: Sequence[bool] | None = None,
+    widget: str | None = None,
+    on_select: Callable[[], None] | None = None,
 ) -> None:
     """A figure with its caption (n, events, space, interval) and its text for screen readers.
 
-    `synthetic` has a mark for each study it shows, where that is not the current one alone.
+    `synthetic` has a mark for each study it shows, where that is not the current one alone. With `on_select`
+    regions can be drawn on it; neither figure nor `alt` may then depend on what is drawn, or the browser
+    forgets it and the zoom. `widget` is its key in the session where that differs from `key`.
     """
     study = data.current_study()
     word = stamp.word([study.manifest.synthetic] if synthetic is None else synthetic)
     picture = theme.CONFIG["toImageButtonOptions"] | {"filename": stamp.file_name(study, key, word)}
     st.plotly_chart(
         stamp.on_figure(figure, word) if word else figure,
-        key=key,
-        config=theme.CONFIG | {"toImageButtonOptions": picture},
+        key=widget or key,
+        config=(theme.CONFIG if on_select is None else theme.DRAWING) | {"toImageButtonOptions": picture},
         alt=alt,
         theme="streamlit",
+        on_select=on_select or "ignore",
+        selection_mode=("box", "lasso"),
     )
     st.caption(caption)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
+import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, population, quality, state, stays, theme, ui
+from dashboard import cohort_panel, data, drawing, measures, population, quality, state, stays, theme, ui
 from dashboard.charts import maps
+from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 HEIGHT = 470
@@ -34,19 +36,28 @@ def main() -> None:
         shown = ui.choose(
             "Projection", {"both": "Both", "pca": "PCA", "umap": "UMAP"}, key=state.MAP, what="projection"
         )
+    pen = drawing.options()
     pictures = st.container()
     ui.section("Choose a stay", "Click a row to see its path above.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        group = ui.pick("Stays in the table", stays.GROUPS, key=state.GROUP, what="group")
+        group = ui.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
         order = ui.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
     listed = stays.candidates(study, site, outcome, group, order)
     stay = stays.focused(study, site, listed)
     kinds = ("pca", "umap") if shown == "both" else (shown,)
     for column, kind in zip(pictures.columns(len(kinds), gap="medium"), kinds, strict=True):
         with column:
-            draw(study, site, layer, kind, stay, wide=len(kinds) == 1)
+            draw(study, site, layer, kind, stay, pen, wide=len(kinds) == 1)
+    table(study, site, outcome, listed, stay, key=f"{group}-{order}")
+    cohort_panel.draw(study, outcome)
+
+
+def table(
+    study: Study, site: str, outcome: Outcome, listed: pl.DataFrame, stay: str | None, *, key: str
+) -> None:
+    """The stays of a group; a click on a row moves the focus."""
     if listed.is_empty():
-        st.info("No stay is in this group.", icon=":material/filter_alt_off:")
+        st.info(f"No stay of {site} is in this group.", icon=":material/filter_alt_off:")
         return
     if stay is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -57,12 +68,14 @@ def main() -> None:
         outcome,
         site,
         stay,
-        key=f"map-{study.digest}-{site}-{group}-{order}-{outcome.name}",
+        key=f"map-{study.digest}-{site}-{key}-{outcome.name}",
         height=330,
     )
 
 
-def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wide: bool) -> None:
+def draw(
+    study: Study, site: str, layer: str, kind: str, stay: str | None, pen: drawing.Pen, *, wide: bool
+) -> None:
     """One map with its caption and its quality."""
     info = data.maps(study)[kind]
     ui.section("PCA: a straight shadow of the space" if kind == "pca" else "UMAP: neighbourhoods, redrawn")
@@ -74,6 +87,7 @@ def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wi
             figure, population.path(study, site, stay), kind, jump_minute=dynamics["max_jump_minute"][0]
         )
         path_text = f" On top: stay {stay}, hour by hour; open circle: start, large dot: 24 h."
+    maps.make_selectable(figure, info)
     n = len(data.stays(study, site))
     who = {
         "density": f"{n:,} stays of {site}",
@@ -92,6 +106,8 @@ def draw(study: Study, site: str, layer: str, kind: str, stay: str | None, *, wi
         alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
         caption=f"{who[layer]}, every hour of the first 24 h, all splits, {how}. No interval: a picture, "
         f"not a measurement.{path_text}{off_map_text(study, site, layer)}",
+        widget=drawing.widget(kind),
+        on_select=drawing.follow(study, kind, shown_sites(study, site, layer), pen),
     )
     quality.card(info, kind)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, stamp, ui
+from dashboard import cohort_panel, data, measures, stamp, ui
 from dashboard import notes as grouped_notes
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
@@ -32,6 +32,7 @@ def main() -> None:
     ui.needs(study, "tokenize")
     frames = {site: data.stays(study, site) for site in sites}
     site_cards(study, frames, outcome)
+    cohort_panel.beside_everyone(study)
     outcome_table(frames, study.outcomes)
     notes(study)
     few = len(sites) <= 2  # Table 1 has a column a site: more of them need the whole width

@@ -35,7 +35,7 @@ def main() -> None:
     ui.needs(study, "tokenize", "pretrain", "embed")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         site = stays.chosen_site(study)
-        group = ui.pick("Stays in the table", stays.GROUPS, key=state.GROUP, what="group")
+        group = ui.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
         order = ui.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
     listed = stays.candidates(study, site, outcome, group, order)
     if listed.is_empty():

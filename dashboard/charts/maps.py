@@ -114,6 +114,29 @@ def _axis_titles(info: dict[str, Any], kind: str) -> tuple[str, str]:
     return f"PC 1{first}", f"PC 2{second}"
 
 
+def make_selectable(figure: go.Figure, info: dict[str, Any]) -> go.Figure:
+    """Let regions be drawn: the browser asks for a point that could be selected, and gets one nobody sees.
+
+    What is drawn comes back as a polygon; the path's points, which it may hold, keep their look.
+    """
+    middle = [sum(info[f"{axis}_range"]) / 2 for axis in "xy"]
+    figure.update_traces(unselected={"marker": {"opacity": 0.9}}, selector={"name": "path"})
+    figure.add_scatter(
+        x=[middle[0]],
+        y=[middle[1]],
+        mode="markers",
+        marker={"opacity": 0, "size": 1},
+        unselected={"marker": {"opacity": 0}},
+        selected={"marker": {"opacity": 0}},
+        hoverinfo="skip",
+        name="region",
+    )
+    region = {"line": {"color": theme.ACCENT, "width": 2, "dash": "solid"}}
+    top = 64  # the buttons stay in sight, above the axis' title
+    height = figure.layout.height + top
+    return figure.update_layout(dragmode="lasso", newselection=region, margin_t=8 + top, height=height)
+
+
 def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: float | None) -> go.Figure:
     """Draw one stay's hourly path: hours in colour, an open circle at its start, a filled one at its end.
 

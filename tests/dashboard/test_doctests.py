@@ -11,6 +11,8 @@ MODULES = (
     "arms",
     "charts.maps",
     "charts.patient",
+    "cohort_tables",
+    "cohort_words",
     "population",
     "quality",
     "run_cards",

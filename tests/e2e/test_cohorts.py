@@ -1,0 +1,111 @@
+"""A region drawn by hand: it becomes a cohort and a table, and the zoom survives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import CHART, look, settle
+from tests.e2e.test_browser import Watcher, shoot
+
+pytestmark = pytest.mark.browser
+
+MAP = """() => {
+    const figure = document.querySelector('.js-plotly-plot');
+    const box = figure.querySelector('.nsewdrag').getBoundingClientRect();
+    return {x: box.x, y: box.y, w: box.width, h: box.height,
+            range: figure._fullLayout.xaxis.range, drawn: (figure.layout.selections || []).length};
+}"""
+
+
+def open_map(page: Any, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(CHART, timeout=60_000)
+    settle(page)
+
+
+def drag(page: Any, points: list[tuple[float, float]]) -> None:
+    """Press, move through places of the first map (0 to 1 along x and y), let go."""
+    box = page.evaluate(MAP)
+    at = [(box["x"] + x * box["w"], box["y"] + y * box["h"]) for x, y in points]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for place in at[1:]:
+        page.mouse.move(*place)
+    page.mouse.up()
+
+
+def button(page: Any, title: str) -> None:
+    page.locator(".js-plotly-plot").first.locator(f'.modebar-btn[data-title="{title}"]').click()
+
+
+def circle(radius: float) -> list[tuple[float, float]]:
+    turns = (i / 60 * 2 * math.pi for i in range(61))
+    return [(0.5 + radius * math.cos(turn), 0.5 + radius * math.sin(turn)) for turn in turns]
+
+
+def cohort_is_made(page: Any) -> None:
+    page.wait_for_function(
+        r"/A · [0-9]/.test(document.querySelector('.st-key-cohort-a')?.innerText || '')", timeout=20_000
+    )
+    settle(page)
+
+
+def test_a_lasso_makes_a_cohort_and_keeps_the_zoom(browser: Any, server: str) -> None:
+    page = look(browser, width=1280)
+    watcher = Watcher(page, server)
+    sent: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(len(frame))))
+    open_map(page, f"{server}/map?b=two_sites&w=any")
+    whole = page.evaluate(MAP)["range"]
+    button(page, "Zoom")
+    drag(page, [(0.1, 0.1), (0.5, 0.5), (0.9, 0.9)])
+    page.wait_for_timeout(800)
+    zoomed = page.evaluate(MAP)["range"]
+    assert zoomed != whole
+    button(page, "Lasso Select")
+    sent.clear()
+    drag(page, circle(0.4))
+    cohort_is_made(page)
+    after = page.evaluate(MAP)
+    assert after["range"] == zoomed, "drawing a region resets the zoom"
+    assert after["drawn"] == 1
+    assert max(sent) < 50_000
+    assert "a=" in page.url
+    assert page.get_by_text("A against everyone else at mimic").is_visible()
+    assert page.locator("[data-testid=stSelectbox]", has_text="Stays in the table").get_by_text("Cohort A")
+    watcher.assert_clean(page)
+    shoot(page, "map-cohort")
+
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.locator(".st-key-cohortbar").get_by_role("button", name="Link").click()
+    link = page.locator("[data-testid=stCode]").filter(has_text="/map?").first.inner_text()
+    link = "".join(link.split())
+    assert "b=two_sites" in link
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Clear A and B").click()
+    page.wait_for_function("!location.search.includes('a=')", timeout=20_000)
+    settle(page)
+    assert page.evaluate(MAP)["drawn"] == 0, "what was drawn goes with the cohort"
+    open_map(page, link)
+    cohort_is_made(page)
+    watcher.assert_clean(page)
+    page.context.close()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_bar_fits_and_its_parts_open(browser: Any, server: str, dark: bool) -> None:
+    page = look(browser, dark=dark, width=1280)
+    watcher = Watcher(page, server)
+    open_map(page, f"{server}/map?b=two_sites&p=mimic/m10000003")
+    bar = page.locator(".st-key-cohortbar")
+    assert bar.bounding_box()["height"] < 60
+    for name, said in (("New", "New cohort from filters"), ("Link", "It opens for whoever")):
+        bar.get_by_role("button", name=name).click()
+        page.get_by_text(said).wait_for(timeout=10_000)
+        page.keyboard.press("Escape")
+    assert "p=mimic" in page.url
+    watcher.assert_clean(page)
+    page.context.close()
