@@ -16,7 +16,7 @@ demo: environment
 
 test: test-environment lint
 	@echo "Running the tests …"
-	@$(BIN)/python -m pytest -q --durations=15
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=15
 
 lint: test-environment
 	@echo "Checking style (ruff) and types (mypy) …"

@@ -154,6 +154,24 @@ def download(label: str, content: str, *, name: str, ending: str, mime: str) -> 
     )
 
 
+def editor(frame: pl.DataFrame, *, alt: str, column_config: Mapping[str, Any], **more: Any) -> pl.DataFrame:
+    """A table whose rows can be changed, added and deleted; what it has become, in the frame's own columns.
+
+    In a synthetic study it carries the mark as a column that cannot be changed; `more` goes to
+    `st.data_editor`.
+    """
+    shown, columns, fixed = frame, dict(column_config), []
+    if data.current_study().manifest.synthetic:
+        shown, fixed = stamp.on_table(frame), [stamp.COLUMN]
+        columns[stamp.COLUMN] = st.column_config.TextColumn(
+            "Data", width=74, help=stamp.SHORT.capitalize(), default=stamp.WORD.lower()
+        )
+    edited: pl.DataFrame = st.data_editor(
+        shown, alt=alt, column_config=columns, disabled=fixed, hide_index=True, **more
+    )
+    return edited.select(frame.columns)
+
+
 def current() -> tuple[Study, Outcome]:
     """The study and the outcome chosen in the sidebar."""
     study = data.current_study()

@@ -101,11 +101,10 @@ def _edit(study: Study, outcome: Outcome, site: str, stay: str) -> None:
 def _table(events: pl.DataFrame, tokenizer: dict[str, Any], *, key: str) -> pl.DataFrame:
     """The events as a table whose rows can be changed, added and deleted."""
     column = st.column_config
-    edited: pl.DataFrame = st.data_editor(
+    return ui.editor(
         events,
         key=key,
         num_rows="dynamic",
-        hide_index=True,
         height=300,
         placeholder="—",
         alt="The events of the window: minute, code and value, to be changed",
@@ -128,7 +127,6 @@ def _table(events: pl.DataFrame, tokenizer: dict[str, Any], *, key: str) -> pl.D
             ),
         },
     )
-    return edited
 
 
 def code_label(code: str) -> str:
