@@ -28,6 +28,8 @@ RUNS = "runs"
 AXIS = "axis"
 SCALE = "scale"
 ITEMS = "items"
+STEP = "step"
+PRESENT = "present"
 
 _TOLD = "told"  # unknown URL values the user has already been told about
 

@@ -172,12 +172,22 @@ def grid(n: int) -> list[DeltaGenerator]:
     return [place for _ in range(rows) for place in st.columns(math.ceil(n / rows), gap="medium")]
 
 
-def choose(label: str, options: Mapping[str, str], *, key: str, what: str) -> str:
-    """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels."""
+def choose(label: str, options: Mapping[str, str], *, key: str, what: str, hidden: bool = False) -> str:
+    """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels.
+
+    `hidden` leaves the label to screen readers.
+    """
     shown = state.seed(key, options, what=what)
     first = next(iter(options))
     chosen = st.segmented_control(
-        label, list(options), default=first, required=True, format_func=shown, key=key, bind="query-params"
+        label,
+        list(options),
+        default=first,
+        required=True,
+        format_func=shown,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed" if hidden else "visible",
     )
     return chosen if chosen in options else first
 

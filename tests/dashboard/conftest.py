@@ -16,7 +16,7 @@ from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
 NEWER = ("deciles", "token_types", "reweighting")
-PAGES = ("overview", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
+PAGES = ("overview", "story", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
 
 
 @pytest.fixture(scope="session")
