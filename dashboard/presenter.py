@@ -5,11 +5,11 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 GROWTH = 1.4  # of type and of what is drawn
-SMALLEST = 16  # pixels of the smallest text in a chart
+SMALLEST = 18  # pixels of the smallest text in a chart
 
 CSS = """
 <style>
-  html { font-size: 20px !important; }
+  html { font-size: 22px !important; }
   [data-testid="stSidebar"], [data-testid="stHeader"] { display: none; }
   [data-testid="stMainBlockContainer"] { max-width: 1800px; padding-top: 1rem; padding-bottom: 1rem; }
   [data-testid="stLayoutWrapper"]:has(> .st-key-synthetic) { top: 0; }
@@ -29,7 +29,7 @@ CSS = """
 def enlarge(figure: go.Figure) -> go.Figure:
     """Larger type, symbols and lines in a figure; returns it."""
     figure.update_layout(
-        height=round((figure.layout.height or 400) * 1.18),
+        height=round((figure.layout.height or 400) * 1.2),
         font_size=SMALLEST,
         legend_font_size=SMALLEST + 1,
         hoverlabel_font_size=SMALLEST + 1,

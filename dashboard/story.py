@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from dashboard import data, measures, population, timeline, ui
+from dashboard.charts.associations import HIGH_VIF
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import SITES as PAPER_SITES
 from ehrfm_core.published import published
@@ -113,8 +114,11 @@ def adjusted(study: Study, outcome: Outcome) -> str:
     parts = []
     for adjustment, words in (("unadjusted", "alone"), ("tokens_age_sex", "with tokens, age and sex")):
         known = rows.filter(adjustment=adjustment).drop_nulls(["coefficient", "ci_low", "ci_high"])
-        for values in known.select("coefficient", "ci_low", "ci_high").head(1).iter_rows():
-            ratio, low, high = np.exp(np.clip(values, -9, 9))
+        for row in known.head(1).iter_rows(named=True):
+            if (row.get("vif") or 0) > HIGH_VIF:
+                parts.append(f"{words} it cannot be told from the charting (VIF {row['vif']:,.0f})")
+                continue
+            ratio, low, high = np.exp([row["coefficient"], row["ci_low"], row["ci_high"]])
             parts.append(f"**{ratio:.2f}** [{low:.2f}–{high:.2f}] {words}")
     if not parts:
         return "No odds ratio of path length could be estimated for this outcome."

@@ -119,7 +119,9 @@ def area_chart(series: list, labels: dict[str, str], key: str, stars: list | Non
         ui.absent("No AUC", "In no test split do both outcomes occur.", icon=":material/block:")
         return
     n = ", ".join(
-        f"{label}: n {rows['n'].min():,}–{rows['n'].max():,}" for label, _, _, rows in series if len(rows)
+        f"{ui.inline(label)}: n {rows['n'].min():,}–{rows['n'].max():,}"
+        for label, _, _, rows in series
+        if len(rows)
     )
     draw(
         dots(series, labels, published=stars or ()),
@@ -165,12 +167,15 @@ def changes(study: Study, before: pl.DataFrame, after: pl.DataFrame) -> str:
         f"**{row['estimate_after']:.3f}** [{_bounds(row)}]"
         for row in pairs.iter_rows(named=True)
     ]
-    down = int((pairs["estimate_after"] < pairs["estimate"]).sum())
     if not parts:
         return ""
+    moved = (pairs["estimate_after"] - pairs["estimate"]).round(3)
+    up, down = int((moved > 0).sum()), int((moved < 0).sum())
+    same = len(parts) - up - down
     return (
-        f"{'; '.join(parts)}. Lower for {down} of {ui.count(len(parts), 'outcome')}, higher for "
-        f"{len(parts) - down}; where intervals overlap widely, this study does not tell the two apart."
+        f"{'; '.join(parts)}. Of {ui.count(len(parts), 'outcome')} {down} lower, {up} higher"
+        + (f", {same} the same" if same else "")
+        + "; where intervals overlap widely, this study does not tell the two apart."
     )
 
 

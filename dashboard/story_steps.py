@@ -79,16 +79,20 @@ def patient(study: Study, outcome: Outcome) -> None:
     if stay is None:
         say("No stay of the source has an event in its first 24 hours, so there is no path to tell of.")
         return
-    say(story.one_patient(study, stay, outcome))
     name, n = stay["hospitalization_id"], len(data.stays(study, study.source))
-    draw(
-        map_of(study, study.source, "pca", stay),
-        "path",
-        f"Path of stay {name} over the first 24 hours on the PCA map of {study.source}",
-        f"PCA of hourly states, over the density of {n:,} stays of {study.source}. Open circle: start; large "
-        f"dot: 24 h. Jumps are measured in the full space; one patient, no interval. {story.RULE}",
-    )
-    link("this stay, token by token", "patient", f=f"{study.source}/{name}")
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        say(story.one_patient(study, stay, outcome))
+        st.caption(story.RULE)
+        link("this stay, token by token", "patient", f=f"{study.source}/{name}")
+    with right:
+        draw(
+            map_of(study, study.source, "pca", stay),
+            "path",
+            f"Path of stay {name} over the first 24 hours on the PCA map of {study.source}",
+            f"PCA of hourly states, over the density of {n:,} stays of {study.source}. Open circle: start; "
+            "large dot: 24 h. Jumps are measured in the full space; one patient, no interval.",
+        )
 
 
 def pictures(study: Study, _: Outcome) -> None:

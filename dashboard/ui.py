@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, stamp, state, theme
+from dashboard import data, plotted, stamp, state, theme
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -94,7 +94,26 @@ def chart(
         alt=alt,
         theme="streamlit",
     )
-    st.caption(caption)
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+        st.caption(caption)
+        _numbers(figure, study, key, word)
+
+
+def _numbers(figure: go.Figure, study: Study, key: str, word: str | None) -> None:
+    """A button that hands over what the figure shows as CSV; made when it is clicked."""
+    stays = not st.get_option("client.disableDataExport")  # single stays leave only where exports are allowed
+    if plotted.has_numbers(figure, stays=stays):
+        st.download_button(
+            "Data",
+            lambda: plotted.csv(figure, study, word=word, stays=stays),
+            file_name=f"{stamp.file_name(study, key, word)}.csv",
+            mime="text/csv",
+            icon=":material/csv:",
+            type="tertiary",
+            on_click="ignore",
+            key=f"data-{key}",
+            help="The numbers of this chart as CSV",
+        )
 
 
 def table(

@@ -60,7 +60,7 @@ def lanes(
         font={"size": 14},
         selector=lambda a: a.xref == "paper" or "domain" in str(a.xref),
     )
-    return figure
+    return theme.of_single_stays(figure)
 
 
 def _events(figure: go.Figure, tokens: pl.DataFrame, largest: pl.DataFrame) -> None:

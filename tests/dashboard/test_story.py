@@ -106,7 +106,7 @@ def test_changes_count_losses_and_gains_alike(studies: Path) -> None:
         {"outcome": ["death", "icu"], "estimate": [0.9, 0.6], "ci_low": 0.5, "ci_high": 1.0}
     )
     after = before.with_columns(estimate=pl.Series([0.85, 0.7]))
-    assert "Lower for 1 of 2 outcomes, higher for 1" in story_results.changes(study, before, after)
+    assert "Of 2 outcomes 1 lower, 1 higher;" in story_results.changes(study, before, after)
 
 
 def test_enlarging_leaves_the_data_alone() -> None:
