@@ -27,7 +27,7 @@ def travels(study: Study, outcome: Outcome) -> None:
         return
     labels = {name: o.label for name, o in study.outcomes.items()}
     colours = theme.site_colours(study.sites)
-    home = areas(study, "probe", arm="in_distribution", test_site=study.source)
+    home = arms.areas(study, "probe", arm="in_distribution", test_site=study.source)
     series = [(f"At {study.source}, where it was trained", colours[study.source], "circle", home)]
     stars = [("Paper: MIMIC-IV, where it was trained", paper_areas("in_distribution", study.source))]
     if len(study.sites) == 1:
@@ -37,7 +37,7 @@ def travels(study: Study, outcome: Outcome) -> None:
         )
     else:
         target = chosen_target(study)
-        away = areas(study, "probe", arm="zero_shot", test_site=target, train_site=study.source)
+        away = arms.areas(study, "probe", arm="zero_shot", test_site=target, train_site=study.source)
         series.append((f"At {target}, unchanged", colours[target], "diamond", away))
         stars.append(("Paper: at UCMC, unchanged", paper_areas("zero_shot", target)))
         say(
@@ -60,8 +60,8 @@ def price(study: Study, outcome: Outcome) -> None:
     if found:
         model, method, share = found
         keys = {"test_site": target, "train_site": study.source}
-        before = areas(study, model, arm="zero_shot", **keys)
-        after = areas(study, model, arm="adapted", adapt_method=method, adapt_fraction=share, **keys)
+        before = arms.areas(study, model, arm="zero_shot", **keys)
+        after = arms.areas(study, model, arm="adapted", adapt_method=method, adapt_fraction=share, **keys)
         words = adapted_label(model, method, share)
         with left:
             say(
@@ -140,23 +140,6 @@ def evaluated(study: Study) -> bool:
             f"python -m train evaluate {study.folder}",
         )
     return study.has("evaluate")
-
-
-def areas(study: Study, model: str, **keys: object) -> pl.DataFrame:
-    """ROC-AUC of one model a row an outcome, of the median repeat; `keys` choose the arm."""
-    rows = data.result(study, "metrics").filter(
-        pl.col("metric") == "roc_auc",
-        pl.col("subgroup") == "all",
-        pl.col("model") == model,
-        *(pl.col(column) == value for column, value in keys.items()),
-    )
-    order = list(study.outcomes)
-    rows = rows.filter(pl.col("outcome").is_in(order)).drop_nulls("estimate").sort("estimate")
-    middle = rows.group_by("outcome", maintain_order=True).agg(
-        pl.exclude("outcome").get((pl.len().cast(pl.Int64) - 1) // 2)
-    )
-    place = pl.col("outcome").replace_strict({o: i for i, o in enumerate(order)}, return_dtype=pl.Int32)
-    return middle.sort(place)
 
 
 def changes(study: Study, before: pl.DataFrame, after: pl.DataFrame) -> str:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, population, presenter, stamp, state, story, theme, ui
+from dashboard import data, measures, population, presenter, report, stamp, state, story, theme, ui
 from dashboard.charts import dynamics, maps, outliers
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import published
@@ -187,4 +187,5 @@ def take_away(study: Study, outcome: Outcome) -> None:
     query = urlencode({state.STUDY: study.name, state.OUTCOME: outcome.name})
     st.markdown("A link to this story, with this study and outcome, for whoever can reach this address:")
     st.code(f"{(st.context.url or '/story').split('?')[0]}?{query}", language=None)
+    report.button(study)
     link("definitions, settings and limits", "methods")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -138,7 +138,15 @@ def table(
     st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
 
 
-def download(label: str, content: str, *, name: str, ending: str, mime: str) -> None:
+def download(
+    label: str,
+    content: str | Callable[[], str],
+    *,
+    name: str,
+    ending: str,
+    mime: str,
+    help: str | None = None,
+) -> None:
     """A button that hands over a text about the current study; `content` has to carry the mark itself."""
     study = data.current_study()
     file = stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))
@@ -149,6 +157,7 @@ def download(label: str, content: str, *, name: str, ending: str, mime: str) -> 
         mime=mime,
         icon=":material/download:",
         on_click="ignore",  # nothing is drawn anew
+        help=help,
         width="stretch",
     )
 
@@ -192,10 +201,7 @@ def grid(n: int) -> list[DeltaGenerator]:
 
 
 def choose(label: str, options: Mapping[str, str], *, key: str, what: str, hidden: bool = False) -> str:
-    """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels.
-
-    `hidden` leaves the label to screen readers.
-    """
+    """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels."""
     shown = state.seed(key, options, what=what)
     first = next(iter(options))
     chosen = st.segmented_control(
