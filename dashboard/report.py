@@ -176,7 +176,9 @@ def _overview(study: Study) -> str:
 def _notes(study: Study) -> str:
     notes = study.manifest.notes
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"<h2>Notes from making this study</h2><ul>{items}</ul>" if notes else ""
+    summary = f"{len(notes)} notes: read before quoting a number"
+    said = f"<details><summary>{summary}</summary><ul>{items}</ul></details>"
+    return f"<h2>Notes from making this study</h2>{said}" if notes else ""
 
 
 def _maps(study: Study) -> str:
@@ -213,7 +215,7 @@ def _provenance(study: Study, made: datetime) -> str:
     files = [(path, sha) for stage in study.manifest.stages.values() for path, sha in stage.files.items()]
     return (
         "<h2>Provenance</h2>"
-        + _table(pl.DataFrame(facts, schema=["", "Value"], orient="row"))
+        + _table(pl.DataFrame(facts, schema=["Fact", "Value"], orient="row"))
         + f"<details><summary>{len(files)} files and their SHA-256</summary>"
         + _table(pl.DataFrame(files, schema={"File": pl.String, "SHA-256": pl.String}, orient="row"))
         + "</details>"

@@ -16,6 +16,7 @@ from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 MODEL = "probe"
+ARMS = ["in_distribution", "zero_shot"]  # what local data bring is in the study's own pages
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def _transfer(study: Study) -> Iterator[Figure]:
 def _outcome(study: Study, outcome: Outcome) -> Iterator[Figure]:
     rows = arms.auc_rows(study, data.result(study, "metrics"), outcome.name)
     curves = []
-    for row in rows.filter(pl.col("model") == MODEL).iter_rows(named=True):
+    for row in rows.filter(pl.col("model") == MODEL, pl.col("arm").is_in(ARMS)).iter_rows(named=True):
         curve = roc.study_roc(study, outcome.name, tuple(row[column] for column in roc.ARM))
         if curve is not None:
             size = f"n {curve.n:,}, {curve.n_events:,} events"
@@ -102,13 +103,13 @@ def _outcome(study: Study, outcome: Outcome) -> Iterator[Figure]:
 
 
 def _curves(study: Study, table: str, outcome: Outcome) -> list[probabilities.Curve]:
-    """At home and unchanged elsewhere: what local data bring is in the study's own pages."""
+    """The runs of a table of curves, where the study has it."""
     if not data.has_result(study, table):
         return []
     rows = data.result(study, table).filter(
         pl.col("outcome") == outcome.name,
         pl.col("model") == MODEL,
-        pl.col("arm").is_in(["in_distribution", "zero_shot"]),
+        pl.col("arm").is_in(ARMS),
     )
     return arms.runs(study, rows)
 
