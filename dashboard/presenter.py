@@ -20,6 +20,7 @@ CSS = """
   [data-testid="stMain"] [data-testid="stCaptionContainer"] * { color: inherit !important; opacity: 1; }
   [data-testid="stMain"] [data-testid="stCaptionContainer"] p { max-width: none; font-size: 0.8rem; }
   [data-testid="stMain"] .stMarkdownColoredText { color: inherit !important; }
+  [class*="st-key-data-"] { display: none; }
   .js-plotly-plot .xtick text, .js-plotly-plot .ytick text, .js-plotly-plot .xtitle, .js-plotly-plot .ytitle,
   .js-plotly-plot .legendtext, .js-plotly-plot .cbaxis text { fill: currentColor !important; }
 </style>

@@ -187,5 +187,6 @@ def take_away(study: Study, outcome: Outcome) -> None:
     query = urlencode({state.STUDY: study.name, state.OUTCOME: outcome.name})
     st.markdown("A link to this story, with this study and outcome, for whoever can reach this address:")
     st.code(f"{(st.context.url or '/story').split('?')[0]}?{query}", language=None)
-    report.button(study)
+    with st.columns([1, 2])[0]:
+        report.button(study)
     link("definitions, settings and limits", "methods")

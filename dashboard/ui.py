@@ -94,14 +94,14 @@ def chart(
         alt=alt,
         theme="streamlit",
     )
-    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+    with st.container(gap="xxsmall"):
         st.caption(caption)
         _numbers(figure, study, key, word)
 
 
 def _numbers(figure: go.Figure, study: Study, key: str, word: str | None) -> None:
-    """A button that hands over what the figure shows as CSV; made when it is clicked."""
-    stays = not st.get_option("client.disableDataExport")  # single stays leave only where exports are allowed
+    """A button that hands over what the figure shows; single stays only where exports are allowed at all."""
+    stays = not st.get_option("client.disableDataExport")
     if plotted.has_numbers(figure, stays=stays):
         st.download_button(
             "Data",
