@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
                     executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
                 )
                 found = [Measured("server started", started, "s")]
-                found += one_visitor(browser, address, options.users == 1)
+                found += one_visitor(browser, address)
                 if options.users > 1:
                     found += visitors(browser, address, options.users, lambda: _resident_mb(process.pid))
                 browser.close()

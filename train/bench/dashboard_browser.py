@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stS
 REPEATS = 3
 TIMEOUT = 180_000  # ms
 MB = 1e6
+LANES = """() => JSON.stringify(document.querySelector('.js-plotly-plot').data.map(trace =>
+  [trace.x, trace.y].map(values => Array.from(values || []))))"""
 SPECS = """() => Math.max(0, ...[...document.querySelectorAll('.js-plotly-plot')].map(plot => new Blob([
   JSON.stringify({data: plot.data, layout: plot.layout},
     (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value)]).size))"""
@@ -59,7 +62,7 @@ class _Watch:
         self.received += len(payload)
 
 
-def one_visitor(browser: Any, address: str, alone: bool) -> list[Measured]:
+def one_visitor(browser: Any, address: str) -> list[Measured]:
     """Every page, then zoom and change of patient, of one visitor."""
     found, specs, outside, errors, contexts = [], 0, 0, 0, 0
     for name in PAGES:
@@ -80,7 +83,8 @@ def one_visitor(browser: Any, address: str, alone: bool) -> list[Measured]:
             outside, errors = outside + watch.outside, errors + watch.errors
             page.context.close()
         warm = statistics.median(seconds[1:])
-        budget = 5.0 if name == "map" and alone else None
+        budget = 5.0 if name == "map" else None
+        print(f"{name or 'overview'}: {warm:.2f} s", file=sys.stderr, flush=True)
         found.append(Measured(f"{name or 'overview'}: first paint, warm", warm, "s", budget))
         found.append(Measured(f"{name or 'overview'}: first paint, cold", seconds[0], "s"))
         found.append(Measured(f"{name or 'overview'}: sent to the browser", received / MB, "MB"))
@@ -158,16 +162,13 @@ def _next_patient(browser: Any, address: str) -> float:
     heading = page.locator("h3", has_text="Stay ").first
     for _ in range(REPEATS + 1):  # the first reads tables that no page has needed yet
         old = heading.inner_text()
-        page.evaluate(
-            "() => { const plot = document.querySelector('.js-plotly-plot'); window.drawnAgain = false;"
-            " plot.on('plotly_afterplot', () => { window.drawnAgain = true; }); }"
-        )
+        drawn = page.evaluate(LANES)
         begun = time.perf_counter()
         page.get_by_role("button", name="Next").first.click()
         page.wait_for_function(
-            "old => window.drawnAgain"
-            " && ![...document.querySelectorAll('h3')].some(heading => heading.innerText === old)",
-            arg=old,
+            "([heading, drawn]) => ![...document.querySelectorAll('h3')].some(h => h.innerText === heading)"
+            f" && ({LANES})() !== drawn",
+            arg=[old, drawn],
             timeout=TIMEOUT,
             polling=20,
         )
