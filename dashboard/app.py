@@ -23,7 +23,10 @@ from ehrfm_core.study import Study  # noqa: E402
 TITLE = "EHR dynamics"
 ASSETS = ROOT / "dashboard/assets"
 PAGES = {
-    "Start here": [("overview", "Overview", ":material/home:", "What am I looking at, and is it real data?")],
+    "Start here": [
+        ("overview", "Overview", ":material/home:", "What am I looking at, and is it real data?"),
+        ("story", "Story", ":material/auto_stories:", "Five minutes through the study"),
+    ],
     "Patients": [
         ("map", "Map", ":material/scatter_plot:", "Where patients lie in the model's space"),
         ("patient", "Patient", ":material/timeline:", "One stay's first 24 hours"),
@@ -129,7 +132,7 @@ def _label(name: str, study: Study | UserError) -> str:
     """A study in the drop-down, told apart before it is opened."""
     if isinstance(study, UserError):
         return f"{name} (broken)"
-    return f"{name} · synthetic" if study.manifest.synthetic else name
+    return stamp.label(study)
 
 
 def footer() -> None:

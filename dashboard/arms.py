@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dashboard import theme
+from dashboard import data, theme
 from dashboard.charts.probabilities import METHODS as LOCAL
 from dashboard.charts.probabilities import Curve
 from dashboard.charts.transfer import DASHES
@@ -117,3 +117,20 @@ def auc_rows(study: Study, metrics: pl.DataFrame, outcome: str) -> pl.DataFrame:
         _model=pl.col("model").replace_strict(_MODEL_ORDER, default=2, return_dtype=pl.Int32),
     )
     return order.sort("_site", "_arm", "adapt_fraction", "_model", "model").drop("_arm", "_site", "_model")
+
+
+def areas(study: Study, model: str, **keys: object) -> pl.DataFrame:
+    """ROC-AUC of one model a row an outcome, of the median repeat; `keys` choose the arm."""
+    rows = data.result(study, "metrics").filter(
+        pl.col("metric") == "roc_auc",
+        pl.col("subgroup") == "all",
+        pl.col("model") == model,
+        *(pl.col(column) == value for column, value in keys.items()),
+    )
+    order = list(study.outcomes)
+    rows = rows.filter(pl.col("outcome").is_in(order)).drop_nulls("estimate").sort("estimate")
+    middle = rows.group_by("outcome", maintain_order=True).agg(
+        pl.exclude("outcome").get((pl.len().cast(pl.Int64) - 1) // 2)
+    )
+    place = pl.col("outcome").replace_strict({o: i for i, o in enumerate(order)}, return_dtype=pl.Int32)
+    return middle.sort(place)

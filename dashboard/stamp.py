@@ -36,6 +36,11 @@ def word(synthetic: Sequence[bool]) -> str | None:
     return WORD if all(synthetic) else f"PARTLY {WORD}"
 
 
+def label(study: Study) -> str:
+    """A study's name in the list of studies, and so in links to it."""
+    return f"{study.name} · synthetic" if study.manifest.synthetic else study.name
+
+
 def on_figure(figure: go.Figure, text: str = WORD) -> go.Figure:
     """Write the word along the figure's right edge, beside everything that is there; returns the figure.
 

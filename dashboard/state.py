@@ -38,6 +38,8 @@ SCALE = "scale"
 ITEMS = "items"
 CODE = "code"
 RESULT = "result"
+STEP = "step"
+PRESENT = "present"
 
 _TOLD = "told"  # unknown URL values the user has already been told about
 

@@ -25,6 +25,7 @@ NEUTRAL = "#7B8794"
 GRID = "rgba(128, 140, 155, 0.18)"
 RULE = "rgba(128, 140, 155, 0.55)"
 SEQUENTIAL = "Cividis"
+STAY = "stay"  # the `meta` of a trace that shows single stays: it is not handed out as numbers
 
 # showSendToCloud: Plotly's own default offers to upload the chart
 CONFIG: dict[str, Any] = {
@@ -103,6 +104,11 @@ def interval(value: Any, low: Any, high: Any, *, thickness: float = 1.5) -> dict
     value, low, high = (np.array(x, dtype=np.float64) for x in (value, low, high))
     above, below = (np.maximum(np.nan_to_num(side), 0.0) for side in (high - value, value - low))
     return {"array": above, "arrayminus": below, "thickness": thickness, "width": 0}
+
+
+def of_single_stays(figure: go.Figure) -> go.Figure:
+    """Say of all traces of a figure that they show single stays; returns it."""
+    return figure.update_traces(meta=STAY)
 
 
 def style(figure: go.Figure, *, height: int, legend: bool = True, **layout: Any) -> go.Figure:

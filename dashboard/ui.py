@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, stamp, state, theme
+from dashboard import data, plotted, stamp, state, theme
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -114,7 +114,26 @@ def chart(
         on_select=on_select or "ignore",
         selection_mode=("box", "lasso"),
     )
-    st.caption(caption)
+    with st.container(gap="xxsmall"):
+        st.caption(caption)
+        _numbers(figure, study, key, word)
+
+
+def _numbers(figure: go.Figure, study: Study, key: str, word: str | None) -> None:
+    """A button that hands over what the figure shows; single stays only where exports are allowed at all."""
+    stays = not st.get_option("client.disableDataExport")
+    if plotted.has_numbers(figure, stays=stays):
+        st.download_button(
+            "Data",
+            lambda: plotted.csv(figure, study, word=word, stays=stays),
+            file_name=f"{stamp.file_name(study, key, word)}.csv",
+            mime="text/csv",
+            icon=":material/csv:",
+            type="tertiary",
+            on_click="ignore",
+            key=f"data-{key}",
+            help="The numbers of this chart as CSV",
+        )
 
 
 def table(
@@ -139,7 +158,15 @@ def table(
     st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
 
 
-def download(label: str, content: str, *, name: str, ending: str, mime: str) -> None:
+def download(
+    label: str,
+    content: str | Callable[[], str],
+    *,
+    name: str,
+    ending: str,
+    mime: str,
+    help: str | None = None,
+) -> None:
     """A button that hands over a text about the current study; `content` has to carry the mark itself."""
     study = data.current_study()
     file = stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))
@@ -150,6 +177,7 @@ def download(label: str, content: str, *, name: str, ending: str, mime: str) -> 
         mime=mime,
         icon=":material/download:",
         on_click="ignore",  # nothing is drawn anew
+        help=help,
         width="stretch",
     )
 
@@ -210,12 +238,19 @@ def grid(n: int) -> list[DeltaGenerator]:
     return [place for _ in range(rows) for place in st.columns(math.ceil(n / rows), gap="medium")]
 
 
-def choose(label: str, options: Mapping[str, str], *, key: str, what: str) -> str:
+def choose(label: str, options: Mapping[str, str], *, key: str, what: str, hidden: bool = False) -> str:
     """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels."""
     shown = state.seed(key, options, what=what)
     first = next(iter(options))
     chosen = st.segmented_control(
-        label, list(options), default=first, required=True, format_func=shown, key=key, bind="query-params"
+        label,
+        list(options),
+        default=first,
+        required=True,
+        format_func=shown,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed" if hidden else "visible",
     )
     return chosen if chosen in options else first
 

@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
                 from train.bench.intervals import run as bench
             elif options.bench == "maps":
                 from train.bench.maps import run as bench
+            elif options.bench == "dashboard":
+                from train.bench.dashboard import run as bench
             elif options.bench == "training":
                 from train.bench.training import run as bench
             else:

@@ -13,6 +13,7 @@ from train.bench.arguments import (
     add_tokenizer_arguments,
     add_training_bench_arguments,
 )
+from train.bench.dashboard_arguments import add_dashboard_arguments
 from train.evaluation_options import PAPERS, TUNED, add_evaluation_arguments
 from train.numbers import positive_number, seed_number, share_number
 from train.synthesize import add_synthesize_arguments
@@ -117,6 +118,9 @@ def parser() -> argparse.ArgumentParser:
     add_embedding_bench_arguments(benches.add_parser("embedding", help="reading states, against cotorra"))
     add_synthesis_arguments(benches.add_parser("synthesis", help="two synthetic hospitals, by size"))
     add_statistics_arguments(benches.add_parser("statistics", help="intervals, by number of stays"))
+    add_dashboard_arguments(
+        benches.add_parser("dashboard", help="the screen, in a browser, on 144,000 stays")
+    )
     add_maps_arguments(benches.add_parser("maps", help="PCA and UMAP: fit and place hourly states"))
 
     check = commands.add_parser(

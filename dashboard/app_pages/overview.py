@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import cohort_panel, data, measures, stamp, ui
+from dashboard import cohort_panel, data, measures, report, stamp, ui
 from dashboard import notes as grouped_notes
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
@@ -22,14 +22,18 @@ def main() -> None:
     """Draw the page."""
     study, outcome = ui.current()
     sites = study.sites
-    ui.header(
-        study.name.replace("_", " "),
-        "What is in this study: who the patients are, how much is charted about them, which questions it "
-        "can answer.",
-    )
+    title, take_away = st.columns([4, 1], vertical_alignment="bottom")
+    with title:
+        ui.header(
+            study.name.replace("_", " "),
+            "What is in this study: who the patients are, how much is charted about them, which questions it "
+            "can answer.",
+        )
     if study.manifest.synthetic:
         st.info(stamp.SENTENCE, icon=":material/science:")
     ui.needs(study, "tokenize")
+    with take_away:
+        report.button(study)
     frames = {site: data.stays(study, site) for site in sites}
     site_cards(study, frames, outcome)
     cohort_panel.beside_everyone(study)

@@ -120,4 +120,4 @@ def against_inliers(
     figure.update_xaxes(title=title)
     figure.update_yaxes(tickvals=rows, ticktext=list(labels), showgrid=False)
     figure.update_yaxes(range=[-len(labels) + 0.4, 0.6])
-    return figure
+    return theme.of_single_stays(figure)

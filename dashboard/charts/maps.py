@@ -160,6 +160,7 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
             opacity=0.9,
             hoverinfo="skip",
             name="hour of the largest jump",
+            meta=theme.STAY,
         )
     last = len(path) - 1
     quarters = np.linspace(0, max(1, last), 5).tolist()
@@ -197,6 +198,7 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
         text=[", off the map" if off else "" for off in off_map],
         hovertemplate="hour %{customdata}%{text}<extra></extra>",
         name="path",
+        meta=theme.STAY,
     )
     if step is not None:
         figure.add_annotation(

@@ -104,6 +104,7 @@ def score_tokens(frame: pl.DataFrame, site: str, colour: str, threshold: float) 
             mode="markers",
             marker={"size": 7, "color": theme.alpha(colour, 0.55)},
             customdata=known["hospitalization_id"].to_list(),
+            meta=theme.STAY,
             hovertemplate="stay %{customdata}<br>%{x:,} tokens, score %{y:.2f}<extra></extra>",
         )
     else:

@@ -103,7 +103,7 @@ def lanes(
         font={"size": 14},
         selector=lambda a: a.xref == "paper" or "domain" in str(a.xref),
     )
-    return figure
+    return theme.of_single_stays(figure)
 
 
 def _titles(name: str, band: pl.DataFrame | None, other: Other | None) -> tuple[str, str, str]:

@@ -18,6 +18,7 @@ APP = Path(__file__).parents[2] / "dashboard/app.py"
 NEWER = ("deciles", "token_types", "reweighting")
 PAGES = (
     "overview",
+    "story",
     "map",
     "patient",
     "dynamics",

@@ -20,6 +20,7 @@ from tests.make_study import make_study
 Open = Callable[..., AppTest]
 CHARTS = {
     "overview": 1,
+    "story": 1,
     "map": 2,
     "patient": 3,
     "dynamics": 9,
