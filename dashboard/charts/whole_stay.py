@@ -50,4 +50,4 @@ def whole_stay(hours: pl.DataFrame, outcome: Outcome, *, window: int) -> go.Figu
     figure.update_yaxes(rangemode="tozero", nticks=4)
     figure.update_yaxes(tickformat=".0%", row=2, col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 14})
-    return figure
+    return theme.of_single_stays(figure)
