@@ -30,10 +30,10 @@ MB = 1e6
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print; 1 where a budget is missed. Raises UserError without a browser."""
-    chromium, playwright = _browser()
+    chromium, playwright = find_browser()
     with _folder(options.work) as work:
         study = cached_study(work, stays=options.stays, seed=options.seed)
-        with _served(study) as (address, process, started):
+        with served(study) as (address, process, started):
             with playwright() as play:
                 browser = play.chromium.launch(
                     executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _served(study: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
+def served(study: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     """A server on the study, its process, and the seconds it took to start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -93,7 +93,7 @@ def _resident_mb(pid: int) -> float:
     return float("nan")
 
 
-def _browser() -> tuple[str, Callable[[], Any]]:
+def find_browser() -> tuple[str, Callable[[], Any]]:
     """Path of a Chromium, and playwright's entry."""
     found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if found is None:

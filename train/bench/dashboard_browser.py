@@ -9,7 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-PAGES = ("", "story", "map", "patient", "dynamics", "outliers", "transfer", "training", "methods")
+PAGES = (
+    "",
+    "story",
+    "map",
+    "patient",
+    "dynamics",
+    "outliers",
+    "transfer",
+    "vocabulary",
+    "training",
+    "methods",
+)
 CHART = ".js-plotly-plot .main-svg"
 FOOTER = "[data-testid=stCaptionContainer]:has-text('For research only')"
 BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
@@ -73,10 +84,10 @@ def one_visitor(browser: Any, address: str) -> list[Measured]:
             watch = _Watch(page, address)
             begun = time.perf_counter()
             page.goto(f"{address}/{name}", timeout=TIMEOUT)
-            _drawn(page, name)
+            drawn(page, name)
             seconds.append(time.perf_counter() - begun)
             if turn == REPEATS:
-                _settled(page)
+                settled(page)
                 specs = max(specs, page.evaluate(SPECS))
                 contexts = max(contexts, page.evaluate("window.webglContexts"))
                 received = watch.received
@@ -108,12 +119,13 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
 };"""
 
 
-def _drawn(page: Any, name: str) -> None:
+def drawn(page: Any, name: str) -> None:
     """Wait for the first chart, or, where a page may have none, for the footer."""
     page.wait_for_selector(FOOTER if name == "training" else CHART, timeout=TIMEOUT)
 
 
-def _settled(page: Any) -> None:
+def settled(page: Any) -> None:
+    """Wait until nothing is on its way any more."""
     page.wait_for_selector(FOOTER, timeout=TIMEOUT)
     page.wait_for_function(f"document.querySelectorAll('{BUSY}').length === 0", timeout=TIMEOUT)
     page.wait_for_timeout(500)
@@ -123,7 +135,7 @@ def _zoom(browser: Any, address: str) -> float:
     """Median seconds from a drag on the first map until it is redrawn and painted."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     page.goto(f"{address}/map", timeout=TIMEOUT)
-    _settled(page)
+    settled(page)
     seconds = page.evaluate(
         """async repeats => {
             const plot = document.querySelector('.js-plotly-plot'), found = [];
@@ -157,7 +169,7 @@ def _next_patient(browser: Any, address: str) -> float:
     """Median seconds from the key J until the lanes of the next stay are drawn."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     page.goto(f"{address}/patient", timeout=TIMEOUT)
-    _settled(page)
+    settled(page)
     seconds = []
     heading = page.locator("h3", has_text="Stay ").first
     for _ in range(REPEATS + 1):  # the first reads tables that no page has needed yet
@@ -173,7 +185,7 @@ def _next_patient(browser: Any, address: str) -> float:
             polling=20,
         )
         seconds.append(time.perf_counter() - begun)
-        _settled(page)
+        settled(page)
     page.context.close()
     return statistics.median(seconds[1:])
 
@@ -187,7 +199,7 @@ def visitors(browser: Any, address: str, users: int, memory_mb: Callable[[], flo
         page.goto(f"{address}/map", wait_until="commit", timeout=TIMEOUT)
     seconds = []
     for page in pages:
-        _drawn(page, "map")
+        drawn(page, "map")
         seconds.append(time.perf_counter() - begun)
     each = (memory_mb() - before) / users
     for page in pages:

@@ -1,7 +1,7 @@
 """A study of any number of stays for `python -m train bench dashboard`: the contract's files at full shape.
 
 Nothing in it is computed by a model. Stays are drawn some thousands at a time, so that memory stays small;
-the same number and seed give the same study. `states` and `hourly`, which no page reads whole, are left out.
+the same number and seed give the same study. `hourly`, which no page reads, is left out.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from train.bench.dashboard_results import HOURS
 
 SITES = {"first": (0.62, 97), "second": (0.38, 405)}  # share of the stays and mean tokens, as in the paper
 CHUNK = 4096  # stays drawn at a time
+WIDTH = 128  # of a state, as `tiny` has it
 PREFIX = 6  # static tokens of a stay
 CODES = ("lab/potassium", "lab/lactate", "lab/creatinine", "vital/heart_rate", "vital/sbp", "vital/spo2")
 STATIC = ("race/white", "ethnicity/unknown", "sex/female", "admission/ed")
@@ -43,6 +44,7 @@ WRITTEN = (
     "timelines",
     "windows",
     "earlier",
+    "states",
     "dynamics",
     "anomaly",
     "paths",
@@ -63,7 +65,7 @@ def cached_study(work: Path, *, stays: int, seed: int) -> Path:
     for number, (site, (share, mean)) in enumerate(SITES.items()):
         n = max(40, round(stays * share))
         for name in WRITTEN:
-            schema = SITE_FILES[name]
+            schema = SITE_FILES[name] | ({"state": pl.Array(pl.Float32(), WIDTH)} if name == "states" else {})
             parts = (part[name] for part in _parts(n, mean, number, seed, vocabulary, only=name))
             if name in ("stays", "dynamics"):  # also needed below
                 frame = pl.concat(parts)
@@ -147,6 +149,11 @@ def _draw(
     )
     if only == "stays":
         return {"stays": stays}
+    if only == "states":
+        states = rng.normal(size=(n, WIDTH), scale=2.0).astype(np.float32) + severity[:, None].astype(
+            np.float32
+        )
+        return {"states": pl.DataFrame({"hospitalization_id": ids, "state": states})}
     score = 1 / (1 + np.exp(-(-0.6 + 0.3 * severity + 0.6 * site + rng.normal(scale=0.2, size=n))))
     moved = rng.gamma(6, 3, n)
     largest = rng.gamma(9, 2, n)

@@ -67,13 +67,13 @@ def test_without_a_browser_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(dashboard, "CHROMIUMS", ("no-such-program",))
     with pytest.raises(UserError, match="apt-get install chromium"):
-        dashboard._browser()
+        dashboard.find_browser()
     assert main(["bench", "dashboard", "--stays", "50"]) == 1
     assert "No Chromium found" in capsys.readouterr().err
     monkeypatch.setattr(dashboard, "CHROMIUMS", ("sh",))
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
     with pytest.raises(UserError, match="pip install playwright"):
-        dashboard._browser()
+        dashboard.find_browser()
 
 
 @pytest.mark.browser
