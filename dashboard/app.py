@@ -90,11 +90,12 @@ def framed(study: Study, page: StreamlitPage) -> None:
         return
     cohorts.sync()
     bar = st.container(key="cohortbar", horizontal=True, vertical_alignment="center", gap="xsmall")
+    with bar:
+        finish = cohort_bar.draw(study, page.url_path)
     try:
         page.run()
     finally:
-        with bar:  # last, because a page without a focus chooses one
-            cohort_bar.draw(study, page.url_path)
+        finish()
 
 
 def sidebar() -> Study | None:

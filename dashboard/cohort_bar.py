@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import cohort_form, cohort_words, cohorts, data, state, ui
 from ehrfm_core.cohorts import Cohort
@@ -33,25 +35,41 @@ BOUND = (
 WITHOUT = ("training", "methods", "vocabulary", "story")  # pages without stays
 
 
-def draw(study: Study, page: str) -> None:
-    """Draw the bar into the container that is open; `page` is the page's path."""
+def draw(study: Study, page: str) -> Callable[[], None]:
+    """Draw the bar into the container that is open; `page` is the page's path.
+
+    Returns what finishes it after the page, which may choose the stay in focus.
+    """
     outcome = study.outcomes[st.session_state[state.OUTCOME]]
     try:
         total = sum(len(data.site_table(study, site, "stays")) for site in study.sites)
     except UserError:
-        return  # the page says what is wrong with the file
+        return lambda: None  # the page says what is wrong with the file
     st.markdown(f"Everyone **{total:,}**", width="content")
     for side in cohorts.SIDES:
         st.markdown(":gray[▸]", width="content")
         _cohort(study, outcome, side)
-    for name, held in (("Focus", state.focus()), ("Pin", state.pin())):
-        st.markdown(":gray[▸]", width="content")
-        shown = f"**{ui.plain(held[1][:24])}** :gray[{ui.plain(held[0][:24])}]" if held else ":gray[none]"
-        st.markdown(f"{name} {shown}", width="content")
+    st.markdown(":gray[▸]", width="content")
+    stays = st.container(horizontal=True, width="content", gap="xsmall", vertical_alignment="center")
     st.space("stretch")
     if page not in USED_ON and any(cohorts.held(side) for side in cohorts.SIDES):
         st.markdown(":gray[this page shows everyone]", width="content")
-    _tools(study, outcome)
+    link_place = _tools(study, outcome)
+
+    def finish() -> None:
+        with stays:
+            _stay("Focus", state.focus())
+            st.markdown(":gray[▸]", width="content")
+            _stay("Pin", state.pin())
+        with link_place:
+            st.code(link(), language=None, wrap_lines=True)
+
+    return finish
+
+
+def _stay(name: str, held: tuple[str, str] | None) -> None:
+    shown = f"**{ui.plain(held[1][:24])}** :gray[{ui.plain(held[0][:24])}]" if held else ":gray[none]"
+    st.markdown(f"{name} {shown}", width="content")
 
 
 def _cohort(study: Study, outcome: Outcome, side: str) -> None:
@@ -145,7 +163,8 @@ def _open(side: str) -> None:
     )
 
 
-def _tools(study: Study, outcome: Outcome) -> None:
+def _tools(study: Study, outcome: Outcome) -> DeltaGenerator:
+    """The buttons at the right; returns the place for the link."""
     any_held = any(cohorts.held(side) for side in cohorts.SIDES)
     with st.popover("New", icon=":material/filter_alt:", type="tertiary", help="A cohort from filters"):
         cohort_form.draw(study, outcome)
@@ -165,11 +184,12 @@ def _tools(study: Study, outcome: Outcome) -> None:
         )
     with st.popover("Link", icon=":material/link:", type="tertiary", help="A link to this view"):
         st.markdown("**A link to this view**")
-        st.code(link(), language=None, wrap_lines=True)
+        place = st.container()
         st.caption(
             "It opens for whoever reaches this server and has this study on it. It carries the rules of A "
             "and B and the ids of the focused and the pinned stay; no data."
         )
+    return place
 
 
 def link() -> str:

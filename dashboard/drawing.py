@@ -42,8 +42,8 @@ def options() -> Pen:
             what="hour",
         )
     st.caption(
-        "Draw with the lasso or the box from the buttons on a map; hold Shift to add another region. "
-        "Regions on both maps: a stay must be in both."
+        "Draw with the lasso or the box from the buttons on a map; hold Shift to add another region, and "
+        "start a new one outside the old. Regions on both maps: a stay must be in both."
     )
     return Pen(side, hour)
 
