@@ -22,6 +22,7 @@ COHORT_COLOURS = {"a": "#009E73", "b": "#CC79A7"}
 ACCENT = "#E69F00"
 PIN = "#9A63D8"  # a second stay beside the focused one: no site, no outcome
 NEUTRAL = "#7B8794"
+START = "#5B8DB8"  # of a path: a ring that is seen in light and dark
 GRID = "rgba(128, 140, 155, 0.18)"
 RULE = "rgba(128, 140, 155, 0.55)"
 SEQUENTIAL = "Cividis"

@@ -175,12 +175,8 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
             "colorscale": theme.SEQUENTIAL,
             "cmin": 0,
             "cmax": max(1, last),
-            "size": [13 if i in (0, last) else 7 for i in range(last + 1)],
-            "symbol": ["circle-open" if i == 0 else "circle" for i in range(last + 1)],
-            "line": {
-                "color": ["#5B8DB8" if i == 0 else "rgba(255, 255, 255, 0.85)" for i in range(last + 1)],
-                "width": [3 if i == 0 else 1 for i in range(last + 1)],
-            },
+            "size": [13 if i == last else 7 for i in range(last + 1)],
+            "line": {"color": "rgba(255, 255, 255, 0.85)", "width": 1},
             "colorbar": {
                 "orientation": "h",
                 "x": 0.5,
@@ -198,6 +194,15 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
         text=[", off the map" if off else "" for off in off_map],
         hovertemplate="hour %{customdata}%{text}<extra></extra>",
         name="path",
+        meta=theme.STAY,
+    )
+    figure.add_scatter(  # a ring of its own ink: hour 0 of the scale is too dark for a dark page
+        x=x[:1],
+        y=y[:1],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 14, "color": theme.START, "line": {"width": 3}},
+        hoverinfo="skip",
+        name="start",
         meta=theme.STAY,
     )
     if step is not None:
@@ -233,6 +238,7 @@ def add_other_path(figure: go.Figure, path: pl.DataFrame, kind: str, name: str) 
         customdata=path["hour"].to_numpy(),
         hovertemplate=f"{name}, hour %{{customdata}}<extra></extra>",
         name=name,
+        meta=theme.STAY,
     )
 
 

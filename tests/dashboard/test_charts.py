@@ -69,14 +69,14 @@ def test_the_map_keeps_the_ranges_of_the_study_whatever_is_drawn() -> None:
 def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
     maps.add_path(figure, path(), "pca", jump_minute=7 * 60 + 30.0)
-    thick, line = figure.data[1:]
+    thick, line, start = figure.data[1:]
     assert {thick.type, line.type} == {"scatter"}
     assert thick.line.width > 3 * line.line.width
     np.testing.assert_allclose(thick.x, [7 / 20, 8 / 20])
     assert list(line.marker.color) == list(range(25))
     assert (line.marker.cmin, line.marker.cmax) == (0, 24)
-    assert line.marker.symbol[0] == "circle-open"
-    assert set(line.marker.symbol[1:]) == {"circle"}
+    assert start.marker.symbol == "circle-open"
+    assert (start.x[0], start.y[0]) == (line.x[0], line.y[0])
     assert "hour 8" in figure.layout.annotations[0].text
 
 
@@ -105,8 +105,8 @@ def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
 
 def test_a_path_without_events_has_no_thick_step_and_an_empty_one_draws_nothing() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "umap", colour="#0072B2", height=300)
-    assert len(maps.add_path(figure, path(), "umap", jump_minute=None).data) == 2
-    assert len(maps.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 2
+    assert len(maps.add_path(figure, path(), "umap", jump_minute=None).data) == 3
+    assert len(maps.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 3
 
 
 def test_site_against_site_leaves_thin_bins_empty() -> None:
