@@ -98,7 +98,7 @@ def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
     assert grey.tolist() == [[2, 3]]
     np.testing.assert_array_equal(figure.data[1].x, figure.data[0].x)
     maps.add_path(figure, path(), "pca", jump_minute=None)
-    line = figure.data[-1]
+    line = figure.data[-2]
     assert [i for i, opacity in enumerate(line.marker.opacity) if opacity < 1] == [1]
     assert "off the map" in line.text[1]
 
