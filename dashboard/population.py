@@ -34,6 +34,43 @@ def _counts(folder: str, digest: str, site: str, kind: str, bins: int, off_map: 
     return grid
 
 
+def rates(study: Study, site: str, kind: str, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+    """Stays that count for an outcome, and those with it, where they are at the end of the window.
+
+    Two grids (bins × bins, rows along y), coarse enough for a rate; shared, so read-only.
+    """
+    return _rates(str(study.folder), study.digest, site, kind, outcome.name)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Counting the population …")
+def _rates(folder: str, digest: str, site: str, kind: str, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+    study = open_study(folder)
+    info = data.maps(study)[kind]
+    counted = data.stays(study, site).filter(f"counts_{outcome}").select("hospitalization_id", outcome)
+    ends = data.paths(study, site).filter(pl.col("hour") == pl.col("hour").max())
+    known = ends.select("hospitalization_id", f"{kind}_x", f"{kind}_y").drop_nulls()
+    known = known.join(counted, on="hospitalization_id", how="inner")
+    bins = rate_bins(len(known))
+    grids = tuple(
+        measures.density(
+            part[f"{kind}_x"].to_numpy(), part[f"{kind}_y"].to_numpy(), info["x_range"], info["y_range"], bins
+        )
+        for part in (known, known.filter(outcome))
+    )
+    for grid in grids:
+        grid.flags.writeable = False
+    return grids[0], grids[1]
+
+
+def rate_bins(n_stays: int) -> int:
+    """A grid on which bins of some tens of stays are common.
+
+    >>> rate_bins(300), rate_bins(2_000), rate_bins(144_000)
+    (8, 14, 60)
+    """
+    return int(np.clip(np.sqrt(n_stays / 10), 8, 60))
+
+
 def outside(study: Study, site: str, kind: str) -> float:
     """Share of a site's hourly states that lie outside the map's frame."""
     info = data.maps(study)[kind]

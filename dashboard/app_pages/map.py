@@ -28,11 +28,8 @@ def main() -> None:
         layers = {"density": f"Density of {site}"}
         if len(study.sites) > 1:
             layers |= {"every": "Density of every site", "difference": "Site against site"}
-        layer = (
-            ui.choose("Background", layers, key=state.LAYER, what="background")
-            if len(layers) > 1
-            else "density"
-        )
+        layers["rate"] = f"Outcome at {site}"
+        layer = ui.choose("Background", layers, key=state.LAYER, what="background")
         shown = ui.choose(
             "Projection", {"both": "Both", "pca": "PCA", "umap": "UMAP"}, key=state.MAP, what="projection"
         )
@@ -47,7 +44,7 @@ def main() -> None:
     kinds = ("pca", "umap") if shown == "both" else (shown,)
     for column, kind in zip(pictures.columns(len(kinds), gap="medium"), kinds, strict=True):
         with column:
-            draw(study, site, layer, kind, stay, pen, wide=len(kinds) == 1)
+            draw(study, outcome, site, layer, kind, stay, pen, wide=len(kinds) == 1)
     table(study, site, outcome, listed, stay, key=f"{group}-{order}")
     cohort_panel.draw(study, outcome)
 
@@ -74,12 +71,20 @@ def table(
 
 
 def draw(
-    study: Study, site: str, layer: str, kind: str, stay: str | None, pen: drawing.Pen, *, wide: bool
+    study: Study,
+    outcome: Outcome,
+    site: str,
+    layer: str,
+    kind: str,
+    stay: str | None,
+    pen: drawing.Pen,
+    *,
+    wide: bool,
 ) -> None:
     """One map with its caption and its quality."""
     info = data.maps(study)[kind]
     ui.section("PCA: a straight shadow of the space" if kind == "pca" else "UMAP: neighbourhoods, redrawn")
-    figure = background(study, site, layer, kind, 640 if wide else HEIGHT)
+    figure = background(study, outcome, site, layer, kind, 640 if wide else HEIGHT)
     path_text = ""
     if stay is not None:
         dynamics = data.stays(study, site).filter(hospitalization_id=stay)
@@ -93,19 +98,25 @@ def draw(
         "density": f"{n:,} stays of {site}",
         "every": "All stays of every site",
         "difference": " against ".join(pair(study, site)),
+        "rate": f"{ui.inline(outcome.label)} among stays of {site}",
     }
+    hours = "every hour of the first 24 h"
     how = "drawn as density (log scale)"
     if layer == "difference":
         how = (
             f"log2 ratio of their shares of states in a bin (above 0: more of {study.source}; bins with "
             f"fewer than {measures.MIN_CELL} states are empty)"
         )
+    if layer == "rate":
+        counted, events = population.rates(study, site, kind, outcome)
+        hours = f"where they are at 24 h (n {counted.sum():,.0f}, {ui.count(int(events.sum()), 'event')})"
+        how = f"share with the outcome; bins with fewer than {measures.MIN_CELL} stays are empty"
     ui.chart(
         figure,
         key=f"map-{kind}",
         alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
-        caption=f"{who[layer]}, every hour of the first 24 h, all splits, {how}. No interval: a picture, "
-        f"not a measurement.{path_text}{off_map_text(study, site, layer)}",
+        caption=f"{who[layer][:1].upper() + who[layer][1:]}, {hours}, all splits, {how}. No interval: a "
+        f"picture, not a measurement.{path_text}{off_map_text(study, site, layer)}",
         widget=drawing.widget(kind),
         on_select=drawing.follow(study, kind, shown_sites(study, site, layer), pen),
     )
@@ -118,7 +129,7 @@ def off_map_text(study: Study, site: str, layer: str) -> str:
     told = ", ".join(f"{100 * share:.1f} % of {name}" for name, share in shares.items() if share is not None)
     if not told:
         return ""
-    grey = "" if layer == "difference" else "bins where they are the majority are grey, "
+    grey = "" if layer in ("difference", "rate") else "bins where they are the majority are grey, "
     return (
         f" Off the map (farther from the fitted states than 99 % of {study.source}'s own held-out hours): "
         f"{told}; {grey}such hours of a path are faded."
@@ -127,7 +138,8 @@ def off_map_text(study: Study, site: str, layer: str) -> str:
 
 def shown_sites(study: Study, site: str, layer: str) -> list[str]:
     """The sites that a background is made of."""
-    return {"density": [site], "every": study.sites, "difference": pair(study, site)}[layer]
+    sites = {"density": [site], "every": study.sites, "difference": pair(study, site), "rate": [site]}
+    return sites[layer]
 
 
 def pair(study: Study, site: str) -> list[str]:
@@ -135,9 +147,11 @@ def pair(study: Study, site: str) -> list[str]:
     return study.sites[:2] if site == study.source else [study.source, site]
 
 
-def background(study: Study, site: str, layer: str, kind: str, height: int) -> go.Figure:
+def background(study: Study, outcome: Outcome, site: str, layer: str, kind: str, height: int) -> go.Figure:
     """The population a path is drawn on."""
     info, colours = data.maps(study)[kind], theme.site_colours(study.sites)
+    if layer == "rate":
+        return maps.rate_map(*population.rates(study, site, kind, outcome), info, kind, height=height)
     sites = shown_sites(study, site, layer)
     n_states = sum(len(data.paths(study, name)) for name in sites)
     bins = population.bins_for(n_states)

@@ -84,6 +84,27 @@ def difference_map(
     return _frame(heat, first.shape[0], info, kind, height)
 
 
+def rate_map(
+    counted: np.ndarray, events: np.ndarray, info: dict[str, Any], kind: str, *, height: int
+) -> go.Figure:
+    """How often an outcome happened among the stays of a bin; empty with fewer than `measures.MIN_CELL`.
+
+    `counted` and `events` (bins × bins, rows along y) are stays at the end of the window.
+    """
+    enough = counted >= measures.MIN_CELL
+    rate = np.where(enough, events / np.maximum(counted, 1), np.nan)
+    heat = go.Heatmap(
+        z=rate.astype(np.float32),
+        zmin=0,
+        zmax=float(np.nanmax(rate)) if enough.any() and np.nanmax(rate) > 0 else 1.0,
+        customdata=np.where(enough, counted, 0).astype(np.int32),
+        colorscale=theme.SEQUENTIAL,
+        hovertemplate="%{z:.0%} of %{customdata:,} stays here<extra></extra>",
+        colorbar={"thickness": 8, "len": 0.6, "outlinewidth": 0, "tickformat": ".0%"},
+    )
+    return _frame(heat, counted.shape[0], info, kind, height)
+
+
 def _frame(heat: go.Heatmap, bins: int, info: dict[str, Any], kind: str, height: int) -> go.Figure:
     x_range, y_range = info["x_range"], info["y_range"]
     heat.update(

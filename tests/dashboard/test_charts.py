@@ -103,6 +103,19 @@ def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
     assert "off the map" in line.text[1]
 
 
+def test_rates_are_of_bins_with_stays_enough_and_the_rest_is_empty() -> None:
+    counted, events = np.full((8, 8), 10.0), np.full((8, 8), 5.0)
+    counted[2, 3], events[2, 3] = 11, 3
+    figure = maps.rate_map(counted, events, INFO, "pca", height=300)
+    z = np.asarray(figure.data[0].z)
+    assert np.argwhere(np.isfinite(z)).tolist() == [[2, 3]]
+    assert z[2, 3] == pytest.approx(3 / 11)
+    assert figure.data[0].zmax == pytest.approx(3 / 11)
+    assert np.asarray(figure.data[0].customdata).sum() == 11  # counts of small bins are not even in the hover
+    nobody = maps.rate_map(counted[:2, :2], events[:2, :2] * 0, INFO, "umap", height=300)
+    assert nobody.data[0].zmax == 1
+
+
 def test_a_path_without_events_has_no_thick_step_and_an_empty_one_draws_nothing() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "umap", colour="#0072B2", height=300)
     assert len(maps.add_path(figure, path(), "umap", jump_minute=None).data) == 3

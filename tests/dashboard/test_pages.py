@@ -75,6 +75,16 @@ def test_an_outcome_of_the_users_own_is_one_like_the_others(
     assert "Dialysis after 24 h" in str(app)
 
 
+@pytest.mark.parametrize(("study", "outcome"), [("two", "long_los"), ("one", "imv"), ("tiny", "icu")])
+def test_where_the_outcome_happened(studies: Path, open_page: Open, study: str, outcome: str) -> None:
+    app = open_page(studies, "map", b=study, y=outcome, c="rate")
+    fine(app)
+    assert "share with the outcome; bins with fewer than 11 stays are empty" in text(app)
+    stays = open_study(studies / study).site_table("mimic", "stays")
+    counted = stays.filter(open_study(studies / study).outcomes[outcome].counts())
+    assert f"n {len(counted):,}, " in text(app)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_broken_study_shows_its_sentence_instead_of_the_page(
     studies: Path, open_page: Open, page: str
