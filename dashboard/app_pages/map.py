@@ -98,7 +98,7 @@ def draw(
         "density": f"{n:,} stays of {site}",
         "every": "All stays of every site",
         "difference": " against ".join(pair(study, site)),
-        "rate": f"{ui.inline(outcome.label)} among stays of {site}",
+        "rate": f"{outcome.label} among stays of {site}",
     }
     hours = "every hour of the first 24 h"
     how = "drawn as density (log scale)"
@@ -115,7 +115,7 @@ def draw(
         figure,
         key=f"map-{kind}",
         alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
-        caption=f"{who[layer][:1].upper() + who[layer][1:]}, {hours}, all splits, {how}. No interval: a "
+        caption=f"{who[layer]}, {hours}, all splits, {how}. No interval: a "
         f"picture, not a measurement.{path_text}{off_map_text(study, site, layer)}",
         widget=drawing.widget(kind),
         on_select=drawing.follow(study, kind, shown_sites(study, site, layer), pen),
