@@ -82,7 +82,7 @@ def _said(rows: pl.DataFrame, choice: Choice, sites: list[str]) -> str:
         alerts, ppv = own["carried_alerts_per_100"], own["carried_ppv"]
         if alerts["estimate"] is None:
             continue
-        right = "" if ppv["estimate"] is None else f", {_figure(ppv, 100)} % of them right"
+        right = "" if ppv["estimate"] is None else f", {_figure(ppv, 100, ' %')} of them right"
         words.append(f"at **{site}** {_figure(alerts, 1)} alerts per 100 stays{right}")
     return ("A" + "; ".join(words)[1:] + ".") if words else ""
 
@@ -106,9 +106,9 @@ def _table(rows: pl.DataFrame, sites: list[str]) -> None:
     ui.table(pl.DataFrame(shown), alt="Sensitivity, specificity, PPV and alerts at the carried threshold")
 
 
-def _figure(row: dict[str, float | None] | None, scale: float) -> str:
+def _figure(row: dict[str, float | None] | None, scale: float, unit: str = "") -> str:
     if row is None or row["estimate"] is None:
         return "—"
     if row["ci_low"] is None or row["ci_high"] is None:
-        return f"{scale * row['estimate']:.1f} (no interval)"
-    return f"{scale * row['estimate']:.1f} [{scale * row['ci_low']:.1f}–{scale * row['ci_high']:.1f}]"
+        return f"{scale * row['estimate']:.1f}{unit} (no interval)"
+    return f"{scale * row['estimate']:.1f}{unit} [{scale * row['ci_low']:.1f}–{scale * row['ci_high']:.1f}]"
