@@ -26,7 +26,6 @@ class Comparison:
     shared: int
     outcomes: pl.DataFrame
     characteristics: pl.DataFrame
-    charted: pl.DataFrame
 
 
 def draw(study: Study, outcome: Outcome) -> None:
@@ -50,9 +49,8 @@ def draw(study: Study, outcome: Outcome) -> None:
         f"{names[0]} against {'B' if second else ui.plain(others)}",
         "How the two differ in outcome, in who they are, and in what was charted in the window.",
     )
-    result = _comparison(
-        str(study.folder), study.digest, first[1].text(), second[0][1].text() if second else None
-    )
+    both = (str(study.folder), study.digest, first[1].text(), second[0][1].text() if second else None)
+    result = _comparison(*both)
     few = [name for name, n in zip(names, result.n, strict=True) if n < cohort_words.MIN_CELL]
     if few:
         st.info(
@@ -63,10 +61,11 @@ def draw(study: Study, outcome: Outcome) -> None:
         )
         return
     _results(result, names, outcome)
+    _categories(_charted_differences(*both), result.n, names)
 
 
 def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> None:
-    n = f"{names[0]}: {result.n[0]:,} stays, {names[1]}: {result.n[1]:,}, all splits"
+    n = _sizes(result.n, names)
     told = result.outcomes.filter(label=outcome.label).row(0, named=True)
     events = ", ".join(
         f"{name} {'fewer than 11' if told[f'events_{side}'] is None else told[f'events_{side}']} events of "
@@ -92,8 +91,16 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
         "interval; q as below. Stays are taken as independent, though a patient may have several. Counts "
         "from 1 to 10, and what follows from them, are not shown."
     )
+
+
+def _sizes(n: tuple[int, int], names: tuple[str, str]) -> str:
+    return f"{names[0]}: {n[0]:,} stays, {names[1]}: {n[1]:,}, all splits"
+
+
+def _categories(charted: pl.DataFrame, n: tuple[int, int], names: tuple[str, str]) -> None:
+    """Which categories of tokens the two differ in."""
     left, right = st.columns(2, gap="large")
-    known = result.charted.drop_nulls("effect")
+    known = charted.drop_nulls("effect")
     if known.is_empty():
         st.info(
             "No category of tokens is frequent enough in both to be compared.",
@@ -107,11 +114,11 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
             key="cohort-effects",
             alt=f"Dot plot: the categories of tokens that differ most between {names[0]} and {names[1]}",
             caption=f"The {len(shown)} of {len(known)} categories that differ most in the share of stays "
-            f"that have them in the window; {n}. 95 % intervals; filled: q below 0.05.",
+            f"that have them in the window; {_sizes(n, names)}. 95 % intervals; filled: q below 0.05.",
         )
     with right:
         ui.table(
-            cohort_tables.categories(result.charted, names),
+            cohort_tables.categories(charted, names),
             key="cohort-charted",
             height=430,
             alt=f"Categories of tokens: share of stays that have them in {names[0]} and {names[1]}",
@@ -119,33 +126,47 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
         )
         st.caption(
             "q: were all rows with a q up to this one called different, about that share of them would be "
-            f"false (Benjamini and Hochberg, over the {result.charted['p_value'].count()} categories "
+            f"false (Benjamini and Hochberg, over the {charted['p_value'].count()} categories "
             "tested). A region of the map is made of what was charted, so that categories differ between "
             "regions by construction: q says what differs, not why."
         )
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing …")
-def _comparison(folder: str, digest: str, first: str, second: str | None) -> Comparison:
+def _pair(folder: str, first: str, second: str | None) -> tuple[Study, pl.DataFrame, pl.DataFrame, int]:
+    """The study, the stays of both groups, and how many were in both."""
     from ehrfm_core.cohorts import compare  # a second to import: not on the first page
 
     study = open_study(folder)
     a = cohorts.stays(study, Cohort.from_text(first))
     where = Cohort.from_text(first).sites
     other = Cohort.from_text(second) if second else Cohort.of(levels={"site": list(where)} if where else {})
-    b, shared = compare.disjoint(a, cohorts.stays(study, other))
+    return study, a, *compare.disjoint(a, cohorts.stays(study, other))
+
+
+@st.cache_resource(max_entries=16, show_spinner="Comparing …")
+def _comparison(folder: str, digest: str, first: str, second: str | None) -> Comparison:
+    from ehrfm_core.cohorts import compare
+
+    study, a, b, shared = _pair(folder, first, second)
     n = (len(a), len(b))
     if min(n) < compare.MIN_CELL:
-        nothing = pl.DataFrame()
-        return Comparison(n, shared, nothing, nothing, nothing)
-    ours, theirs = ([frame.filter(site=site)[ID] for site in study.sites] for frame in (a, b))
+        return Comparison(n, shared, pl.DataFrame(), pl.DataFrame())
     return Comparison(
         n,
         shared if second else 0,
         compare.compare_outcomes(a, b, study.outcomes),
         compare.compare_characteristics(a, b),
-        compare.compare_charted(ours, theirs, [_charted(folder, digest, site) for site in study.sites]),
     )
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _charted_differences(folder: str, digest: str, first: str, second: str | None) -> pl.DataFrame:
+    """Apart from the rest: what was charted is counted once, which takes seconds in a large study."""
+    from ehrfm_core.cohorts import compare
+
+    study, a, b, _ = _pair(folder, first, second)
+    ours, theirs = ([frame.filter(site=site)[ID] for site in study.sites] for frame in (a, b))
+    return compare.compare_charted(ours, theirs, [_charted(folder, digest, site) for site in study.sites])
 
 
 @st.cache_resource(max_entries=16, show_spinner="Counting what was charted …")

@@ -1,4 +1,4 @@
-"""The table of stays from which the focus is chosen, on the Map and on the Patient page."""
+"""Which stays can be chosen, in which order, and which of them is in focus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORDERS = {
     "los": "Length of stay",
     "id": "Stay id",
 }
-_LIMIT = 10_000  # rows sent to the browser
+FIND = "find"
 
 
 def groups(study: Study) -> dict[str, str]:
@@ -42,8 +42,8 @@ def chosen_site(study: Study) -> str:
     return ui.choose("Site", sites, key=state.SITE, what="site")
 
 
-def candidates(study: Study, site: str, outcome: Outcome, group: str, order: str) -> pl.DataFrame:
-    """The stays of a group, in an order; at most `_LIMIT`."""
+def candidates(study: Study, site: str, outcome: Outcome, group: str, order: str) -> pl.Series:
+    """The hospitalization_id of all stays of a group, in an order."""
     frame = data.stays(study, site)
     if group in cohorts.SIDES:
         cohort = cohorts.held(group)
@@ -64,15 +64,15 @@ def candidates(study: Study, site: str, outcome: Outcome, group: str, order: str
         "los": "los_hours",
         "id": "hospitalization_id",
     }[order]
-    ascending = order == "id"
     return (
         frame.filter(keep)
-        .sort(column, descending=not ascending, nulls_last=True, maintain_order=True)
-        .head(_LIMIT)
+        .select("hospitalization_id", pl.col(column).alias("by"))
+        .sort("by", descending=order != "id", nulls_last=True, maintain_order=True)
+        .to_series(0)
     )
 
 
-def focused(study: Study, site: str, listed: pl.DataFrame) -> str | None:
+def focused(study: Study, site: str, listed: pl.Series) -> str | None:
     """The focused stay: the one of the link where it exists, else the first listed; None without stays."""
     held = state.focus()
     known = data.stays(study, site)["hospitalization_id"]
@@ -83,7 +83,7 @@ def focused(study: Study, site: str, listed: pl.DataFrame) -> str | None:
         state.tell_unknown(state.FOCUS, "/".join(held), "stay")
     if listed.is_empty():
         return None
-    first = listed["hospitalization_id"][0]
+    first = str(listed[0])
     state.set_focus(site, first)
     return first
 
@@ -101,86 +101,53 @@ def happened(outcome: Outcome) -> pl.Expr:
     )
 
 
-def table(
-    listed: pl.DataFrame, outcome: Outcome, site: str, stay: str | None, *, key: str, height: int
-) -> None:
-    """Draw the table with the focused row marked; a click on a row moves the focus."""
-    ids = listed["hospitalization_id"].to_list()
-    state.select_row(key, ids.index(stay) if stay in ids else None)
-    risk = f"risk_{outcome.name}"
-    shown = listed.select(
-        "hospitalization_id",
-        happened(outcome),
-        risk,
-        "path_length",
-        "event_max_jump",
-        "anomaly_score",
-        "n_tokens",
-        "age",
-        "sex",
-        pl.col("los_hours") / 24,
-        "split",
-    )
-    number = st.column_config.NumberColumn
-    ui.table(
-        shown,
-        key=key,
-        height=height,
-        on_select=state.follow_table(key, ids, site),
-        selection_mode="single-row",
-        placeholder="—",
-        alt="Table of stays; choose a row to focus it",
-        column_config={
-            "hospitalization_id": st.column_config.TextColumn("Stay", pinned=True),
-            "outcome": st.column_config.TextColumn(outcome.label, help=outcome.definition),
-            risk: st.column_config.ProgressColumn(
-                "Risk at 24 h",
-                width=112,
-                min_value=0,
-                max_value=1,
-                format="percent",
-                color="blue",
-                help="Probe's probability after the first 24 h",
-            ),
-            "path_length": number("Path length", format="%.0f", help="Sum of all jumps in the full space"),
-            "event_max_jump": number(
-                "Largest jump", format="%.1f", help="Largest jump at an event, static prefix left out"
-            ),
-            "anomaly_score": number(
-                "Anomaly", format="%.2f", help="Isolation forest fitted on the source; above 0.5 flagged"
-            ),
-            "n_tokens": number("Tokens", format="localized"),
-            "age": number("Age", format="%.0f"),
-            "sex": "Sex",
-            "los_hours": number("Stay, days", format="%.1f"),
-            "split": "Split",
-        },
-    )
+def find(study: Study) -> None:
+    """A field for the id of any stay of any site."""
+
+    def go() -> None:
+        wanted = str(st.session_state[FIND]).strip()
+        for site in study.sites:
+            if wanted and wanted in data.stays(study, site)["hospitalization_id"]:
+                state.set_focus(site, wanted)
+                st.session_state[state.SITE] = site
+                st.session_state[FIND] = ""
+                return
+        if wanted:
+            st.toast(f"No stay {ui.plain(wanted[:60])} in this study.", icon=":material/search_off:")
+
+    st.text_input("Find a stay", key=FIND, on_change=go, placeholder="its id, then Enter", width=190)
 
 
-def stepping(ids: list[str], site: str, stay: str) -> None:
+def stepping(listed: pl.Series, site: str, stay: str) -> None:
     """Previous, next and random, also on the keyboard."""
 
     def to(index: int) -> Callable[[], None]:
-        return lambda: state.set_focus(site, ids[index % len(ids)])
+        return lambda: state.set_focus(site, str(listed[index % len(listed)]))
 
-    at = ids.index(stay) if stay in ids else -1
+    at = listed.index_of(stay)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Previous",
             icon=":material/chevron_left:",
             shortcut="K",
-            on_click=to(at - 1 if at >= 0 else -1),
+            on_click=to(-1 if at is None else at - 1),
             key="previous",
         )
-        st.button("Next", icon=":material/chevron_right:", shortcut="J", on_click=to(at + 1), key="next")
+        st.button(
+            "Next",
+            icon=":material/chevron_right:",
+            shortcut="J",
+            on_click=to(0 if at is None else at + 1),
+            key="next",
+        )
         # R, the obvious key, is reserved by Streamlit
         st.button(
             "Random",
             icon=":material/shuffle:",
             shortcut="X",
-            on_click=to(random.randrange(len(ids))),
+            on_click=to(random.randrange(len(listed))),
             key="random",
         )
-        where = f"{at + 1:,} of {len(ids):,}" if at >= 0 else f"not among these {len(ids):,}"
+        n = f"{len(listed):,}"
+        where = f"not among these {n}" if at is None else f"{at + 1:,} of {n}"
         st.markdown(f":gray[{where}]", width="content")

@@ -7,7 +7,19 @@ import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
-from dashboard import cohort_panel, data, drawing, measures, population, quality, state, stays, theme, ui
+from dashboard import (
+    cohort_panel,
+    data,
+    drawing,
+    measures,
+    population,
+    quality,
+    state,
+    stay_table,
+    stays,
+    theme,
+    ui,
+)
 from dashboard.charts import maps
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -50,7 +62,7 @@ def main() -> None:
 
 
 def table(
-    study: Study, site: str, outcome: Outcome, listed: pl.DataFrame, stay: str | None, *, key: str
+    study: Study, site: str, outcome: Outcome, listed: pl.Series, stay: str | None, *, key: str
 ) -> None:
     """The stays of a group; a click on a row moves the focus."""
     if listed.is_empty():
@@ -60,7 +72,8 @@ def table(
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"Focus: **{stay}** ({site})", width="content")
             st.page_link("app_pages/patient.py", label="Open this stay", icon=":material/timeline:")
-    stays.table(
+    stay_table.table(
+        study,
         listed,
         outcome,
         site,

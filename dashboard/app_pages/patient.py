@@ -12,6 +12,7 @@ from dashboard import (
     population,
     quality,
     state,
+    stay_table,
     stays,
     theme,
     timeline,
@@ -37,6 +38,7 @@ def main() -> None:
         site = stays.chosen_site(study)
         group = ui.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
         order = ui.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
+        stays.find(study)
     listed = stays.candidates(study, site, outcome, group, order)
     if listed.is_empty():
         st.info("No stay is in this group: choose another one above.", icon=":material/filter_alt_off:")
@@ -44,12 +46,12 @@ def main() -> None:
     stay = stays.focused(study, site, listed)
     assert stay is not None
     key = f"stays-{study.digest}-{site}-{group}-{order}-{outcome.name}"
-    stays.table(listed, outcome, site, stay, key=key, height=215)
+    stay_table.table(study, listed, outcome, site, stay, key=key, height=215)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader(f"Stay {stay}", anchor=False, width="content")
         held = pinned.pinned(study)
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
-            stays.stepping(listed["hospitalization_id"].to_list(), site, stay)
+            stays.stepping(listed, site, stay)
             pinned.button(site, stay, held)
     summary(study, row_of(study, site, stay), outcome)
     other = pinned.other(study, held, site, stay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,6 +20,7 @@ HEIGHT, LANES_PX = 720, 240  # of the figure; of a lane of charts
 LANE_PX, WIDE_LANE_PX = 24, 34  # of a family of events; where two stays share it
 _LANE_ORDER = [PREFIX_LABEL, *LABELS.values()]
 _INK = theme.SITE_COLOURS[4]
+_TITLE = {"x": 0, "xanchor": "left", "font": {"size": 14}}
 _SMALL = '<span style="font-size: 11px">'
 
 
@@ -67,8 +69,8 @@ def lanes(
     _events(figure, tokens, families, _INK, shift)
     _jumps(figure, tokens, theme.NEUTRAL, 1)
     heights = [families.index(label) - shift for label in largest["label"]]
-    _numbered(figure, largest.with_columns(y=pl.Series(heights, dtype=pl.Float64)), row=1)
-    _numbered(figure, largest.with_columns(y=pl.col("jump"), label=pl.lit("")), row=2)
+    marks = _numbered(largest.with_columns(y=pl.Series(heights, dtype=pl.Float64)), row=1)
+    marks += _numbered(largest.with_columns(y=pl.col("jump"), label=pl.lit("")), row=2)
     figure.update_yaxes(
         tickvals=list(range(len(families))),
         ticktext=families,
@@ -77,7 +79,7 @@ def lanes(
         col=1,
     )
     figure.update_yaxes(**_jump_axis(tokens, other), row=2, col=1)
-    risk_lane.draw(
+    labels = risk_lane.draw(
         figure,
         path,
         outcomes,
@@ -97,12 +99,8 @@ def lanes(
     )
     figure.update_xaxes(range=[-0.4, hours + 0.4], tickvals=list(range(0, hours + 1, 3)))
     figure.update_xaxes(title="Hours since the start of the stay", row=3, col=1)
-    figure.update_annotations(
-        x=0,
-        xanchor="left",
-        font={"size": 14},
-        selector=lambda a: a.xref == "paper" or "domain" in str(a.xref),
-    )
+    titles = [title.to_plotly_json() | _TITLE for title in figure.layout.annotations]
+    figure.layout.annotations = [*titles, *marks, *labels]  # at once: each one added copies all before it
     return theme.of_single_stays(figure)
 
 
@@ -218,21 +216,23 @@ def mirrored_ticks(top: float) -> list[float]:
     return [float(step * k) for k in range(-int(top / step), int(top / step) + 1)]
 
 
-def _numbered(figure: go.Figure, largest: pl.DataFrame, *, row: int) -> None:
-    """Mark the largest jumps with their numbers; those too close to tell apart share a mark."""
+def _numbered(largest: pl.DataFrame, *, row: int) -> list[dict[str, Any]]:
+    """Annotations: the largest jumps by their numbers; those too close to tell apart share a mark."""
     marks = largest.group_by("label", about=(pl.col("hour") / 1.5).floor(), maintain_order=True).agg(
         pl.col("hour").mean(), pl.col("y").first(), pl.col("rank").cast(pl.String)
     )
-    for mark in marks.iter_rows(named=True):
-        figure.add_annotation(
-            x=mark["hour"],
-            y=mark["y"],
-            text=f"<b>{','.join(mark['rank'])}</b>",
-            font={"color": "#1B2733", "size": 11},
-            bgcolor=theme.ACCENT,
-            borderpad=3,
-            showarrow=False,
-            yshift=0 if row == 1 else 10,
-            row=row,
-            col=1,
-        )
+    return [
+        {
+            "x": mark["hour"],
+            "y": mark["y"],
+            "text": f"<b>{','.join(mark['rank'])}</b>",
+            "font": {"color": "#1B2733", "size": 11},
+            "bgcolor": theme.ACCENT,
+            "borderpad": 3,
+            "showarrow": False,
+            "yshift": 0 if row == 1 else 10,
+            "xref": f"x{row}" if row > 1 else "x",
+            "yref": f"y{row}" if row > 1 else "y",
+        }
+        for mark in marks.iter_rows(named=True)
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import plotly.graph_objects as go
 import polars as pl
 
@@ -22,10 +24,11 @@ def draw(
     band: pl.DataFrame | None,
     other: pl.DataFrame | None,
     other_name: str,
-) -> None:
-    """Draw into row `row` of a figure: a line an outcome the stay counts for, named at its end.
+) -> list[dict[str, Any]]:
+    """Draw into row `row` of a figure: a line an outcome the stay counts for.
 
-    `outcome` stands out; of `other` (another path) it is all there is. `band` as `population.risk_band`.
+    Returns the annotations that name the lines at their ends. `outcome` stands out; of `other` (another
+    path) it is all there is. `band` as `population.risk_band`.
     """
     colours = theme.outcome_lines(outcomes)
     ends: dict[str, tuple[float, str, str]] = {}  # height, colour, text
@@ -54,18 +57,20 @@ def draw(
             top = max(top, float(known["risk"].max()))  # type: ignore[arg-type]
     top *= 1.08
     heights = spread({name: end[0] for name, end in ends.items()}, gap=_LABEL_GAP * top, top=0.97 * top)
-    for name, y in heights.items():
-        figure.add_annotation(
-            x=hours + 0.4,
-            y=y,
-            text=ends[name][2],
-            xref=f"x{row}",
-            yref=f"y{row}",
-            xanchor="left",
-            showarrow=False,
-            font={"color": ends[name][1], "size": 12},
-        )
     figure.update_yaxes(range=[0, top], tickformat=".0%", nticks=5, row=row, col=1)
+    return [
+        {
+            "x": hours + 0.4,
+            "y": y,
+            "text": ends[name][2],
+            "xref": f"x{row}",
+            "yref": f"y{row}",
+            "xanchor": "left",
+            "showarrow": False,
+            "font": {"color": ends[name][1], "size": 12},
+        }
+        for name, y in heights.items()
+    ]
 
 
 def _line(figure: go.Figure, known: pl.DataFrame, label: str, line: dict[str, object], row: int) -> None:
