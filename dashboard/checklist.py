@@ -10,7 +10,6 @@ from ehrfm_core.evaluation import tripod
 from ehrfm_core.study import Study, open_study
 
 ALL = "all"
-HEIGHT = 640  # pixels: the items scroll within the page, which is long enough without them
 COLOURS = {"filled": "green", "partly": "orange", "by the author": "gray"}
 
 
@@ -37,8 +36,9 @@ def draw(study: Study) -> None:
         )
     with button:
         ui.download("Download as Markdown", document, name="tripod-ai", ending="md", mime="text/markdown")
-    with st.container(height=HEIGHT, key="checklist"):
-        items = rows if shown == ALL else rows.filter(pl.col("status") == shown)
+    items = rows if shown == ALL else rows.filter(pl.col("status") == shown)
+    # folded up: a box that scrolls within the page cannot be scrolled from the keyboard
+    with st.expander(f"Read the {ui.count(len(items), 'item')}"), st.container(key="checklist"):
         if items.is_empty():
             st.caption("No item has this status.")
         else:

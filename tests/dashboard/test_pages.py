@@ -33,7 +33,7 @@ CHARTS = {
 
 
 def text(app: AppTest) -> str:
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.warning, app.info, app.code)
+    kinds = (app.title, app.header, app.markdown, app.caption, app.warning, app.info, app.code)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 

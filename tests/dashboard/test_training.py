@@ -48,7 +48,7 @@ def folder(base: Path, tmp_path: Path) -> Path:
 
 
 def text(app: AppTest) -> str:
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.warning, app.code)
+    kinds = (app.title, app.header, app.markdown, app.caption, app.warning, app.code)
     return "\n".join(str(element.value) for kind in kinds for element in kind).replace("\\", "")
 
 

@@ -113,7 +113,7 @@ def test_a_click_on_a_row_moves_the_focus_and_so_do_the_keys(browser: Any, serve
     page.wait_for_selector(CHART, timeout=60_000)
     settle(page)
     first = focus_of(page)
-    heading = page.locator("h3", has_text="Stay ")
+    heading = page.locator("h2", has_text="Stay ")
     assert first in heading.first.inner_text()
     table = page.locator("[data-testid=stDataFrame]").first.bounding_box()
     page.mouse.click(table["x"] + 18, table["y"] + 35 * 3 + 18)  # the box of the third row

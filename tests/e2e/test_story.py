@@ -29,14 +29,14 @@ def test_the_arrow_keys_tell_the_story_from_start_to_end(browser: Any, server: s
     page.goto(f"{server}/story?b=two_sites&y=long_los")
     settle(page)
     for step, title in enumerate(TITLES, start=1):
-        heading = page.locator("h3", has_text=title).first
+        heading = page.locator("h2", has_text=title).first
         heading.wait_for(timeout=30_000)
         settle(page)
         assert step == 1 or f"step={step}" in page.url
         if step < len(TITLES):
             page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
-    page.locator("h3", has_text=TITLES[-2]).wait_for(timeout=30_000)
+    page.locator("h2", has_text=TITLES[-2]).wait_for(timeout=30_000)
     watcher.assert_clean(page)
     page.context.close()
 

@@ -1,4 +1,4 @@
-"""What a visitor does on a page: zoom, draw around a region, go to the next stay. Each timed to the screen."""
+"""What a visitor does on a page: zoom, draw around a region, go to the next stay; timed to the screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLACE = """() => { const box = document.querySelector('.js-plotly-plot .nsewdrag
   return [box.x, box.y, box.width, box.height]; }"""
 COUNTED = r"""before => { const bar = document.querySelector('.st-key-cohort-a')?.innerText || '';
   return /A · [0-9]/.test(bar) && bar !== before
-    && [...document.querySelectorAll('h3')].some(h => h.innerText.startsWith('A against')); }"""
+    && [...document.querySelectorAll('h2')].some(h => h.innerText.startsWith('A against')); }"""
 
 
 def gestures(browser: Any, address: str, *, slower: float = 1) -> list[Measured]:
@@ -104,14 +104,14 @@ def next_patient(browser: Any, address: str) -> float:
     page.goto(f"{address}/patient", timeout=TIMEOUT)
     settled(page)
     seconds = []
-    heading = page.locator("h3", has_text="Stay ").first
+    heading = page.locator("h2", has_text="Stay ").first
     for _ in range(REPEATS + 1):  # the first reads tables that no page has needed yet
         old = heading.inner_text()
         drawn = page.evaluate(LANES)
         begun = time.perf_counter()
         page.locator(".st-key-next button").click()
         page.wait_for_function(
-            "([heading, drawn]) => ![...document.querySelectorAll('h3')].some(h => h.innerText === heading)"
+            "([heading, drawn]) => ![...document.querySelectorAll('h2')].some(h => h.innerText === heading)"
             f" && ({LANES})() !== drawn",
             arg=[old, drawn],
             timeout=TIMEOUT,
