@@ -38,7 +38,8 @@ def stays(n: int = 5, hours: float = 100) -> pl.DataFrame:
     start = [BEGIN + timedelta(days=365 * i) for i in range(n)]
     end = [time + timedelta(hours=hours) for time in start]
     schema = {ID: pl.String(), "start": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}
-    return pl.DataFrame({ID: list("abcdefgh"[:n]), "start": start, "end": end}, schema=schema)
+    frame = pl.DataFrame({ID: list("abcdefgh"[:n]), "start": start, "end": end}, schema=schema)
+    return frame.with_columns(pl.lit(hours).alias("los_hours"))
 
 
 def at(stay: str, hours: float) -> datetime:
