@@ -69,10 +69,10 @@ License: Creative Commons Attribution 4.0. Cite Reyna et al., Early prediction o
 the PhysioNet/Computing in Cardiology Challenge 2019, Critical Care Medicine 2020;48(2):210–217.
 """
 CITED = {
-    "cinc2012": "The data are under the Open Data Commons Attribution License 1.0: cite Silva et al., Computing "
-    "in Cardiology 2012;39:245–248.",
-    "cinc2019": "The data are under the Creative Commons Attribution 4.0 license: cite Reyna et al., Critical "
-    "Care Medicine 2020;48(2):210–217.",
+    "cinc2012": "The data are under the Open Data Commons Attribution License 1.0: cite Silva et al., "
+    "Computing in Cardiology 2012;39:245–248.",
+    "cinc2019": "The data are under the Creative Commons Attribution 4.0 license: cite Reyna et al., "
+    "Critical Care Medicine 2020;48(2):210–217.",
 }
 
 

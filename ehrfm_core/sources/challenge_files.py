@@ -5,6 +5,8 @@ Archives are read as streams; nothing is unpacked to disk, and no path of an arc
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import lzma
 import os
@@ -14,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from ehrfm_core.errors import UserError
 
@@ -44,17 +46,20 @@ class Findings:
     others: int = 0
 
     def add(self, sentence: str, name: str, amount: int = 0) -> None:
-        """Take a file; `{n}` in the sentence becomes the number of files, `{amount}` the sum of amounts."""
+        """Take a file; `{amount}` in the sentence becomes the sum of the amounts."""
         self.seen.setdefault(sentence, []).append(name)
         self.amounts[sentence] = self.amounts.get(sentence, 0) + amount
 
     def tell(self) -> list[str]:
         """The sentences, each with the names of the first files it is true of."""
         out = []
-        for sentence, names in self.seen.items():
+        for sentence, seen in self.seen.items():
+            names = list(dict.fromkeys(seen))
             more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-            text = sentence.format(n=f"{len(names):,}", amount=f"{self.amounts[sentence]:,}")
+            text = sentence.format(amount=f"{self.amounts[sentence]:,}")
             out.append(f"{', '.join(names[:NAMED])}{more}: {text}")
+        if self.others:
+            out.append(f"{self.others:,} files are no records (licences, lists and the like); passed over.")
         return out
 
 
@@ -162,8 +167,19 @@ def _of_zip(stream: IO[bytes]) -> Iterator[tuple[str, int, IO[bytes]]]:
                     yield info.filename, info.file_size, content
 
 
+def _unpacked(stream: IO[bytes]) -> IO[bytes]:
+    """The stream without its compression; unlike tarfile, these readers tell of an end that is missing."""
+    start = stream.read(6)
+    stream.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(stream))
+    if start == b"\xfd7zXZ\x00":
+        return lzma.open(stream)
+    return bz2.open(stream) if start.startswith(b"BZh") else stream
+
+
 def _of_tar(stream: IO[bytes]) -> Iterator[tuple[str, int, IO[bytes]]]:
-    with tarfile.open(fileobj=stream, mode="r|*") as archive:
+    with _unpacked(stream) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None:

@@ -34,13 +34,11 @@ def body_of(data: bytes, separator: bytes, n_fields: int) -> tuple[bytes, int, i
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n")
     body, _, tail = body.rpartition(b"\n")
-    lines = body.count(b"\n") + 1 if body else 0
-    broken = int(bool(tail.strip()))
-    if body.count(separator) != lines * (n_fields - 1) or b"\n\n" in body or body.startswith(b"\n"):
-        rows = [line for line in body.split(b"\n") if line.strip()]
-        kept = [line for line in rows if line.count(separator) == n_fields - 1]
-        body, lines, broken = b"\n".join(kept), len(kept), broken + len(rows) - len(kept)
-    return body + b"\n" if lines else b"", lines, broken
+    rows = body.split(b"\n")
+    kept = [row for row in rows if row.count(separator) == n_fields - 1]
+    broken = sum(1 for row in rows if row.strip()) - len(kept) if len(kept) < len(rows) else 0
+    whole = body if len(kept) == len(rows) else b"\n".join(kept)
+    return whole + b"\n" if kept else b"", len(kept), broken + bool(tail.strip())
 
 
 @dataclass

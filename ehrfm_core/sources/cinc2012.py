@@ -58,7 +58,7 @@ import polars as pl
 from ehrfm_core.errors import UserError
 from ehrfm_core.sources.challenge_files import Findings
 from ehrfm_core.sources.cinc2012_files import DEATH, LENGTH, Records2012, nothing_read, read_files
-from ehrfm_core.sources.clif_variables import Counts, Variable, by_table, convert
+from ehrfm_core.sources.clif_variables import Counts, Variable, by_table, convert, n_empty
 from ehrfm_core.sources.clif_writing import (
     ID,
     INVENTED,
@@ -141,11 +141,8 @@ def import_cinc2012(sources: Sequence[Path], out: Path, *, by_unit: bool = False
     rows = pl.concat(read.frames)
     records = _records(rows, read, findings, done)
     charted = _charted(rows, done)
-    empty = records.height - pl.concat([f["record"] for f in charted.values()]).n_unique() if charted else 0
-    if empty:
-        done.notes.append(
-            f"{empty:,} records have nothing charted that CLIF knows; they keep age and sex alone."
-        )
+    if empty := n_empty(records, charted):
+        done.notes.append(f"{empty:,} records have nothing charted that CLIF knows; they keep age and sex.")
     if read.not_numbers:
         done.notes.append(f"{read.not_numbers:,} values are no numbers; they are left out.")
     content: dict[str, pl.DataFrame | str] = {}

@@ -62,7 +62,7 @@ import polars as pl
 from ehrfm_core.errors import UserError
 from ehrfm_core.sources.challenge_files import Findings
 from ehrfm_core.sources.cinc2019_files import VARIABLES, Records2019, nothing_read, read_files
-from ehrfm_core.sources.clif_variables import by_table
+from ehrfm_core.sources.clif_variables import by_table, n_empty
 from ehrfm_core.sources.clif_writing import (
     ID,
     INVENTED,
@@ -113,6 +113,8 @@ def import_cinc2019(sources: Sequence[Path], out: Path) -> Imported:
     records = _records(read)
     charted = by_table({name: pl.concat(parts) for name, parts in read.values.items()}, VARIABLES)
     read.values.clear()
+    if empty := n_empty(records, charted):
+        done.notes.append(f"{empty:,} records have nothing charted that CLIF knows; they keep age and sex.")
     content: dict[str, pl.DataFrame | str] = {"outcomes.yaml": OUTCOMES_YAML}
     for hospital in HOSPITALS.values():
         own = records.filter(pl.col("hospital") == hospital)

@@ -18,8 +18,8 @@ ORDERS = {  # lab_order_category of each lab
 ORDER_OF = {lab: order for order, labs in ORDERS.items() for lab in labs.split()}
 
 # Table, unit and bounds of each category, in CLIF's units. A value outside the bounds cannot be a patient's
-# and is left out. They are wider than CLIF's outlier thresholds where these cut off what assays report (troponin,
-# PTT at its ceiling, creatinine), narrower where zero is a failed reading.
+# and is left out. They are wider than CLIF's outlier thresholds where these cut off what assays report
+# (troponin, PTT at its ceiling, creatinine), narrower where zero is a failed reading.
 BOUNDS: dict[str, tuple[str, str, float, float]] = {
     "heart_rate": ("vitals", "", 1, 300),
     "sbp": ("vitals", "mmHg", 1, 300),
@@ -119,6 +119,12 @@ def convert(name: str, variable: Variable, values: pl.DataFrame, counts: Counts)
         pl.lit(name).cast(pl.Categorical).alias("name"),
         pl.lit(variable.where, dtype=SITES).alias("where"),
     )
+
+
+def n_empty(records: pl.DataFrame, charted: Mapping[str, pl.DataFrame]) -> int:
+    """How many records have nothing in any table."""
+    seen = [frame.select("record") for frame in charted.values()]
+    return records.join(pl.concat(seen), on="record", how="anti").height if seen else records.height
 
 
 def by_table(
