@@ -10,6 +10,7 @@ import polars as pl
 
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventMap
+from ehrfm_core.clif.open_stays import OPEN, hide_unknown, with_observed_end
 from ehrfm_core.clif.tables import ID, ClifDirectory
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import LONG_STAY_HOURS, WINDOW_HOURS
@@ -86,9 +87,10 @@ def read_hospitalizations(
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Stays of adults that last at least the window, every known id, and notes on what was left out.
 
-    Stays, sorted by id: hospitalization_id, patient_id, admission and discharge_time (UTC), age (years),
-    sex, race, ethnicity, discharge, los_hours, and `static_x` for each static family x of the map, in CLIF
-    3.0's spelling. Raises UserError on repeated ids and where no stay is left.
+    Stays, sorted by id: hospitalization_id, patient_id, admission and discharge_time (UTC), age (years), sex,
+    race, ethnicity, discharge, los_hours, and `static_x` for each static family x of the map, in CLIF 3.0's
+    spelling; `open` where the end of the stay is not known (`clif.open_stays`), discharge_time and los_hours
+    then tell up to when it has been seen. Raises UserError on repeated ids and where no stay is left.
     """
     stays = _hospitalizations(directory, event_map)
     patients = _patients(directory, event_map)
@@ -102,7 +104,7 @@ def read_hospitalizations(
             f"{directory.path('patient')}: none of {patients.height} values of 'patient_id' is in "
             f"{path.name} ({theirs!r} here, {ours!r} there); use one form."
         )
-    stays = stays.join(patients, on="patient_id", how="left")
+    stays = with_observed_end(stays.join(patients, on="patient_id", how="left"), directory)
     hours = (pl.col("discharge_time") - pl.col("admission")).dt.total_microseconds() / HOUR
     stays, notes = leave_out(stays.with_columns(hours.alias("los_hours")), path, window_hours=window_hours)
     return stays, everybody, notes
@@ -111,7 +113,7 @@ def read_hospitalizations(
 def leave_out(
     stays: pl.DataFrame, path: Path, *, window_hours: float = WINDOW_HOURS
 ) -> tuple[pl.DataFrame, list[str]]:
-    """The stays of adults that last at least the window, sorted by id, and notes on those left out.
+    """The stays of adults that last at least the window, sorted by id, and notes on those left out or open.
 
     Raises UserError, naming `path`, where none is left.
     """
@@ -134,6 +136,11 @@ def leave_out(
             f"{broken} stays lack a patient, an age, an admission or a discharge, or end before they begin; "
             "they are left out."
         )
+    if n_open := int(stays[OPEN].sum()):
+        notes.append(
+            f"{n_open} stays have not ended, or nobody knows when: their length and what comes after the "
+            "window are unknown, and so is in-hospital death where they are still admitted."
+        )
     return stays, notes
 
 
@@ -144,7 +151,7 @@ def finish_stays(stays: pl.DataFrame, watch: Watch, *, window_hours: float = WIN
     paper; vitals more than 24 h outside the stay are taken for mistakes. The length of stay is discharge −
     admission. icu and imv are null where the site has no row that could tell; so is icu in a stay without
     any row in adt, since every stay is somewhere. icu_24h and imv_24h tell of the window, whatever its
-    length.
+    length. Of a stay with `open` what its end alone can tell is null (`clif.open_stays.hide_unknown`).
     """
     start, end = edges(watch)
     stays = stays.with_columns(
@@ -162,7 +169,7 @@ def finish_stays(stays: pl.DataFrame, watch: Watch, *, window_hours: float = WIN
             pl.when(~unknown).then(pl.Series(ever)).alias(name),
             pl.when(~unknown).then(pl.Series(early)).alias(f"{name}_24h"),
         )
-    return stays
+    return hide_unknown(stays)
 
 
 def edges(watch: Watch) -> tuple[np.ndarray, np.ndarray]:

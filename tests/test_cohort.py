@@ -191,3 +191,66 @@ def test_the_split_has_the_fractions_asked_for() -> None:
     frame = pl.DataFrame({"patient_id": [str(i) for i in range(1000)], "admission": range(1000)})
     counts = add_split(frame, SplitFractions(0.05, 0.05, 0.9))["split"].value_counts()
     assert dict(counts.iter_rows()) == {"train": 50, "tuning": 50, "test": 900}
+
+
+OPEN_ENDED = ("death", "long_los", "los_hours")
+
+
+def test_a_stay_that_has_not_ended_has_no_length_and_no_death(tables: Tables, tmp_path: Path) -> None:
+    before = read(tables, tmp_path).filter(pl.col("hospitalization_id") == "s1-0")
+    assert before.select(OPEN_ENDED).null_count().row(0) == (0, 0, 0)
+    one(tables, "s1-0", discharge_category="Still Admitted")
+    stays = read(tables, tmp_path)
+    after = stays.filter(pl.col("hospitalization_id") == "s1-0")
+    assert after.select(OPEN_ENDED).row(0) == (None, None, None)
+    assert after["end"].item() == before["end"].item()
+    assert stays.select(OPEN_ENDED).null_count().row(0) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("hours", [10.0, 30.0, 400.0])
+def test_without_a_discharge_a_stay_is_seen_up_to_its_last_vital(hours: float, tmp_path: Path) -> None:
+    tables = quiet()
+    stay = tables["hospitalization"]["hospitalization_id"][0]
+    happen(
+        tables,
+        "vitals",
+        [{"recorded_dttm": h, "vital_category": "heart_rate", "vital_value": 80.0} for h in (1.0, hours)],
+    )
+    tables["hospitalization"] = tables["hospitalization"].with_columns(
+        pl.when(pl.col("hospitalization_id") != stay).then("discharge_dttm").alias("discharge_dttm"),
+        pl.lit("Expired").alias("discharge_category"),
+    )
+    site = read_site(tables, tmp_path)
+    found = site.stays.filter(pl.col("hospitalization_id") == stay)
+    assert found.height == (hours >= 24)
+    if found.height:
+        seen = found["end"].item() - found["admission"].item()
+        assert seen == timedelta(hours=hours)
+        # beyond seven days as well: to keep these alone would leave nothing but long stays
+        assert found.select(OPEN_ENDED).row(0) == (True, None, None)
+        assert any("1 stays have not ended" in note for note in site.notes)
+
+
+@pytest.mark.parametrize(("hour", "expected"), [(5.0, (True, True)), (30.0, (None, False))])
+def test_of_an_open_stay_the_window_alone_is_known(
+    hour: float, expected: tuple[bool | None, bool], tmp_path: Path
+) -> None:
+    tables = quiet()
+    tables["hospitalization"] = tables["hospitalization"].with_columns(
+        pl.lit("Still Admitted").alias("discharge_category"),
+        (pl.col("admission_dttm") + timedelta(hours=60)).alias("discharge_dttm"),
+    )
+    happen(tables, "adt", [{"in_dttm": 0.0, "location_category": "ward"}])
+    happen(tables, "adt", [{"in_dttm": hour, "location_category": "icu"}])
+    happen(tables, "respiratory_support", [{"recorded_dttm": hour, "device_category": "IMV"}])
+    stay = read(tables, tmp_path).sort("admission").head(1)
+    assert stay.select("icu", "icu_24h").row(0) == expected
+    assert stay.select("imv", "imv_24h").row(0) == expected
+
+
+def test_oxygen_without_a_device_tells_nothing_of_ventilation(tmp_path: Path) -> None:
+    tables = quiet()
+    happen(tables, "respiratory_support", [{"recorded_dttm": 2.0, "fio2_set": 0.4}])
+    assert read(tables, tmp_path)["imv"].null_count() == 4
+    happen(tables, "respiratory_support", [{"recorded_dttm": 2.0, "device_category": "Nasal Cannula"}])
+    assert read(tables, tmp_path)["imv"].to_list() == [False] * 4

@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.command == "import":
-            _import(options)
+            from train.import_data import import_data
+
+            import_data(options)
         elif options.command == "synthesize":
             from train.synthesize import synthesize
 
@@ -77,18 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     return 0
-
-
-def _import(options: argparse.Namespace) -> None:
-    from ehrfm_core.sources.mimic_demo import import_mimic_demo
-
-    rows = import_mimic_demo(options.out)
-    for name, count in rows.items():
-        say(f"  {name:<45} {count:>8,} rows")
-    say(
-        f"Wrote {len(rows)} tables to {options.out}. The data are under the Open Database License 1.0: name "
-        "MIMIC-IV Clinical Database Demo 2.2 (Johnson et al., PhysioNet 2023, doi 10.13026/dp1f-ex47)."
-    )
 
 
 def _verify(options: argparse.Namespace) -> int:

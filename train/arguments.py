@@ -15,6 +15,7 @@ from train.bench.arguments import (
 )
 from train.bench.dashboard_arguments import add_dashboard_arguments
 from train.evaluation_options import PAPERS, TUNED, add_evaluation_arguments
+from train.import_data import COLLECTIONS, add_import_arguments
 from train.numbers import positive_number, seed_number, share_number
 from train.synthesize import add_synthesize_arguments
 from train.token_options import add_token_arguments
@@ -47,14 +48,14 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    fetch = commands.add_parser(
-        "import",
-        help="open data into CLIF",
-        description="Write the open MIMIC-IV demo (275 stays of 100 patients, ODbL 1.0) as CLIF 2.1 tables.",
+    add_import_arguments(
+        commands.add_parser(
+            "import",
+            help="open data into CLIF",
+            description=COLLECTIONS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
     )
-    fetch.add_argument("collection", choices=["mimic-demo"])
-    fetch.add_argument("out", type=Path, metavar="OUT", help="new or empty folder for the tables")
-
     add_synthesize_arguments(
         commands.add_parser("synthesize", help="two synthetic hospitals with a known truth")
     )

@@ -49,9 +49,11 @@ def add_own_outcomes(
 ) -> tuple[pl.DataFrame, list[str]]:
     """Add NAME and NAME_24h (boolean) for every outcome, and notes on what a site cannot tell.
 
-    `stays` has hospitalization_id, start and end (UTC). NAME is null where the site cannot tell, NAME_24h
-    tells of events up to the end of the window, whatever its length; those of a CLIF table count from 24 h
-    before the start to the end of the stay. `directory` is None for a site that is no CLIF directory.
+    `stays` has hospitalization_id, start and end (UTC), and los_hours, null where the end is not known:
+    events of CLIF tables are then known only where they lie in the window. NAME is null where the site cannot
+    tell, NAME_24h tells of events up to the end of the window, whatever its length; those of a CLIF table
+    count from 24 h before the start to the end of the stay. `directory` is None for a site that is no CLIF
+    directory.
 
     Raises UserError where a table of outcomes lacks a column, names a stay twice, or knows no stay at all.
     """
@@ -71,11 +73,12 @@ def add_own_outcomes(
         end = pl.col("start") + timedelta(hours=window_hours)
         # an event without a time happened some time: nobody can say that it lies after the window
         soon = pl.col("happened") & (pl.col("first") <= end).fill_null(value=True)
-        stays = (
-            stays.join(found, on=ID, how="left", maintain_order="left")
-            .with_columns(pl.col("happened").alias(outcome.name), soon.alias(early(outcome.name)))
-            .drop("happened", "first")
-        )
+        joined = stays.join(found, on=ID, how="left", maintain_order="left")
+        if outcome.file is None:
+            joined = joined.with_columns(pl.when(_ended(end)).then("happened").alias("happened"))
+        stays = joined.with_columns(
+            pl.col("happened").alias(outcome.name), soon.alias(early(outcome.name))
+        ).drop("happened", "first")
         notes += _told(stays, outcome)
     return stays, notes
 
@@ -116,6 +119,11 @@ def _of_events(
             stays.select(ID).join(found, on=ID, how="left").with_columns(pl.col("happened").fill_null(False))
         )
     return found, []
+
+
+def _ended(window_end: pl.Expr) -> pl.Expr:
+    """Whether a stay has been seen to its end, or the event already lies in the window."""
+    return pl.col("los_hours").is_not_null() | (pl.col("first") <= window_end).fill_null(value=False)
 
 
 def _passes(test: Filter, table: str) -> pl.Expr:

@@ -134,9 +134,9 @@ def _watcher(table: str, watch: Watch) -> Callable[[pl.DataFrame, Batch, np.ndar
 
     def resolve(texts: list[str]) -> list[int]:
         frame = pl.DataFrame({"text": texts}).select(category(pl.col("text"), table, code[0]))
-        return [int(text == name) for text in frame.to_series()]
+        return [-1 if text is None else int(text == name) for text in frame.to_series()]
 
-    is_it = Lookup(resolve, empty=0)
+    is_it = Lookup(resolve, empty=-1)  # a row without a category tells nothing
 
     def see(batch: pl.DataFrame, arrays: Batch, own: np.ndarray) -> None:
         own = own & (arrays[time] != NO_TIME)
@@ -144,7 +144,9 @@ def _watcher(table: str, watch: Watch) -> Callable[[pl.DataFrame, Batch, np.ndar
         if name is None:
             watch.vitals(stay, micros)
         else:
-            watch.outcome(name, stay, micros, is_it(batch[code[0]])[own].astype(bool))
+            told = is_it(batch[code[0]])[own]
+            stay, micros, told = stay[told >= 0], micros[told >= 0], told[told >= 0]
+            watch.outcome(name, stay, micros, told.astype(bool))
 
     return see
 

@@ -20,6 +20,7 @@ from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import MAPS, EventMap
 from ehrfm_core.clif.event_store import EventStore, Item
 from ehrfm_core.clif.lookup import Lookup
+from ehrfm_core.clif.open_stays import OPEN
 from ehrfm_core.clif.site import Progress, Site
 from ehrfm_core.clif.tables import ID
 from ehrfm_core.cohort import (
@@ -210,6 +211,7 @@ def _stays(
         .otherwise(pl.col("place"))
         .alias("discharge"),
         ((pl.col("to") - pl.col("from")) / HOUR).alias("los_hours"),
+        pl.lit(value=False).alias(OPEN),
         *(pl.col(c).replace(shown).alias(c) for c in ("sex", "race", "ethnicity")),
         "static_admission",
     )

@@ -38,7 +38,8 @@ def stays(n: int = 5, hours: float = 100) -> pl.DataFrame:
     start = [BEGIN + timedelta(days=365 * i) for i in range(n)]
     end = [time + timedelta(hours=hours) for time in start]
     schema = {ID: pl.String(), "start": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}
-    return pl.DataFrame({ID: list("abcdefgh"[:n]), "start": start, "end": end}, schema=schema)
+    frame = pl.DataFrame({ID: list("abcdefgh"[:n]), "start": start, "end": end}, schema=schema)
+    return frame.with_columns(pl.lit(hours).alias("los_hours"))
 
 
 def at(stay: str, hours: float) -> datetime:
@@ -227,3 +228,16 @@ def test_a_stay_counts_only_without_an_event_in_the_window(
         high = [h for h, v in near if v >= 6]
         expected = (bool(high), bool(high) and min(high) <= window) if near else (None, None)
         assert found[stay] == expected
+
+
+def test_of_a_stay_that_has_not_ended_the_window_alone_is_known(tmp_path: Path) -> None:
+    rows = [("a", 5.0, "potassium", 7.0), ("b", 40.0, "potassium", 7.0), ("c", 5.0, "potassium", 4.0)]
+    directory = labs(tmp_path, rows)
+    open_ended = stays(3).with_columns(pl.lit(None, dtype=pl.Float64).alias("los_hours"))
+    frame, _ = add_own_outcomes(open_ended, directory, {}, [POTASSIUM], window_hours=24)
+    assert frame["high_k"].to_list() == [True, None, None]
+    listed_table = listed(
+        tmp_path, f"hospitalization_id,outcome,event_time\na,sepsis,{at('a', 40)}\nb,sepsis,\n"
+    )
+    frame, _ = add_own_outcomes(open_ended, None, listed_table, [LISTED], window_hours=24)
+    assert frame["sepsis"].to_list() == [True, False, None]

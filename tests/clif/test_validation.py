@@ -392,3 +392,17 @@ def test_a_table_twice_and_a_table_unknown(tmp_path: Path) -> None:
     report = check_directory(tmp_path, load_map("paper"))
     assert "twice" in found(report, "unreadable_folder", "").message
     assert {size.table for size in report.tables} >= {"labs", "vitals"}  # the others are checked still
+
+
+def test_stays_without_a_discharge_count_up_to_their_last_vital(tmp_path: Path) -> None:
+    tables = make_tables()
+    vitals = tables["vitals"].group_by(ID).agg(pl.col("recorded_dttm").max().alias("last"))
+    tables["hospitalization"] = tables["hospitalization"].with_columns(
+        pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("discharge_dttm")
+    )
+    stays = tables["hospitalization"].join(vitals, on=ID)
+    seen = stays.filter(pl.col("last") - pl.col("admission_dttm") >= timedelta(hours=24)).height
+    report = check(tables, tmp_path)
+    assert 0 < seen <= N_STAYS
+    assert found(report, "cohort", HOSP).count == seen
+    assert found(report, "null_time", HOSP, "discharge_dttm").count == N_STAYS

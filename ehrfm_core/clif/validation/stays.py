@@ -45,13 +45,15 @@ def read_stays(tables: dict[str, OpenTable], needs: Needs) -> Stays | None:
     findings += _two_patients(table, rows)
     # of rows that differ, the same one whatever their order
     stays = rows.drop_nulls(ID).group_by(ID).agg(pl.col(PATIENT, ADMISSION, DISCHARGE, AGE).min()).sort(ID)
+    open_findings = [] if DISCHARGE in absent else _open(table, stays)
+    stays = _observed(stays, tables.get("vitals"))
     hours = (pl.col(DISCHARGE) - pl.col(ADMISSION)).dt.total_microseconds() / 3.6e9
     known = pl.col(PATIENT).is_not_null() & pl.col(AGE).is_finite() & hours.is_not_null()
     adult = pl.col(AGE).is_between(ADULT_YEARS, OLDEST_YEARS)
     stays = stays.with_columns(
         hours.alias("hours"), (known & adult & (hours >= WINDOW_HOURS)).fill_null(value=False).alias("cohort")
     )
-    findings += _times(table, stays, absent)
+    findings += open_findings + _times(table, stays, absent)
     findings += _cohort(table, stays, absent, rows[ID].null_count())
     patients = None
     if (patient := tables.get("patient")) is not None and patient.has(PATIENT):
@@ -100,6 +102,35 @@ def add_edges(stays: Stays, vitals: OpenTable) -> Stays:
     return replace(stays, frame=frame.drop("first", "last"))
 
 
+def _open(table: OpenTable, stays: pl.DataFrame) -> list[Finding]:
+    """Stays without a discharge: taken as not ended."""
+    missing, total = stays[DISCHARGE].null_count(), stays.height
+    if not missing:
+        return []
+    message = (
+        f"{table.file}: {of(missing, total)} stays have no {DISCHARGE} and are taken to have not ended: seen "
+        "up to their last vital, of unknown length; fill it in where they have."
+    )
+    level: Level = "error" if missing == total else "warning"
+    return [Finding(level, table.name, DISCHARGE, "null_time", missing, total, message)]
+
+
+def _observed(stays: pl.DataFrame, vitals: OpenTable | None) -> pl.DataFrame:
+    """The stays, with the time of the last vital in place of a discharge that is not there."""
+    endless = stays.filter(pl.col(DISCHARGE).is_null()).select(ID, ADMISSION)
+    if endless.is_empty() or vitals is None or not vitals.has(ID, "recorded_dttm"):
+        return stays
+    last = collect(
+        vitals.frame.select(ID, pl.col("recorded_dttm").alias("time"))
+        .join(endless.lazy(), on=ID)
+        .filter(pl.col("time") >= pl.col(ADMISSION))
+        .group_by(ID)
+        .agg(pl.col("time").max().alias("last"))
+    )
+    stays = stays.join(last, on=ID, how="left", maintain_order="left")
+    return stays.with_columns(pl.coalesce(DISCHARGE, "last").alias(DISCHARGE)).drop("last")
+
+
 def _repeated(table: OpenTable, rows: pl.DataFrame, key: str) -> list[Finding]:
     """Ids on several rows: an error where the rows differ, a warning where they are the same."""
     texts = [c for c in rows.columns if table.kinds[c] == "text"]  # in whatever spelling, it is the same
@@ -139,7 +170,6 @@ def _times(table: OpenTable, stays: pl.DataFrame, absent: list[str]) -> list[Fin
     for column, what in (
         (PATIENT, "null_id"),
         (ADMISSION, "null_time"),
-        (DISCHARGE, "null_time"),
         (AGE, "null_age"),
     ):
         if column in absent:
@@ -148,11 +178,9 @@ def _times(table: OpenTable, stays: pl.DataFrame, absent: list[str]) -> list[Fin
         if column == AGE:
             missing = total - int(stays[AGE].is_finite().sum())
         if missing:
-            still = " or leave out stays that have not ended" if column == DISCHARGE else ""
             message = (
                 f"{table.file}: {of(missing, total)} stays have no {column} and are left out of the "
-                "cohort; fill "
-                f"it in{still}."
+                "cohort; fill it in."
             )
             level: Level = "error" if missing == total else "warning"
             findings.append(Finding(level, table.name, column, what, missing, total, message))
