@@ -27,7 +27,9 @@ def test_no_page_breaks_a_rule(browser: Any, server: str, scheme: str) -> None:
         page.goto(f"{server}/{name}?b=two_sites")
         settle(page)
         for rule in axe.Axe().run(page).response["violations"]:
-            for node in rule["nodes"]:
-                if FRAME.get(rule["id"], "\0") not in node["html"]:
-                    broken.append(f"{name or 'overview'}: {rule['id']}: {node['html'][:200]}")
+            broken += [
+                f"{name or 'overview'}: {rule['id']}: {node['html'][:200]}"
+                for node in rule["nodes"]
+                if FRAME.get(rule["id"], "\0") not in node["html"]
+            ]
     assert not broken, "\n".join(sorted(set(broken)))
