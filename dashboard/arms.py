@@ -15,6 +15,7 @@ from ehrfm_core.study import Study
 
 MODELS = {
     "probe": "Probe on the foundation model",
+    "probe_pooled": "Probe on the window's mean states",
     "finetuned": "Fine-tuned model",
     "baseline_token_counts": "Baseline: count of each token",
     "baseline_boosting": "Baseline: gradient boosting on values",
@@ -34,7 +35,7 @@ METHODS = {
 SAME_RANKING = ("recalibrate", "recalibrate_slope")  # as unchanged: no curve of their own
 # of the colours that no hospital in the picture has: what is never drawn together may share one
 _INK = {"refit": 0, "local": 1, "finetune": 1, "recalibrate": 2, "recalibrate_slope": 3}
-_MODEL_ORDER = {"probe": 0, "finetuned": 1}
+_MODEL_ORDER = {"probe": 0, "probe_pooled": 1, "finetuned": 2}
 _ARM_ORDER = {"in_distribution": 0, "zero_shot": 1, "adapted": 2}
 
 

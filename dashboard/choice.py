@@ -14,7 +14,8 @@ from dashboard import arms, data, state, ui
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
-FOUNDATION = ("probe", "finetuned")  # the models that the study is about, in the order of the screen
+# the models that the study is about, in the order of the screen
+FOUNDATION = ("probe", "probe_pooled", "finetuned")
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from ehrfm_core.dynamics.token_types import largest_jumps, token_types
 from ehrfm_core.evaluation.evaluate import SiteData
 from ehrfm_core.evaluation.evaluate import evaluate as fit
 from ehrfm_core.evaluation.probes import Probe
+from ehrfm_core.evaluation.sites import pool
 from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.study.files import fingerprint, read_json, write_table
 from ehrfm_core.study.layout import PROBES, RESULT_FILES, SITE_FILES, result_file, site_file, site_schema
@@ -164,10 +165,21 @@ def _site_data(study: Study, site: str, tokenizer: Tokenizer) -> SiteData:
         stays=study.site_table(site, "stays"),
         state_ids=ids,
         states=states,
+        pooled=pool(states, _hourly_states(study, site, ids)),
         dynamics=study.site_table(site, "dynamics"),
         anomaly=study.site_table(site, "anomaly") if scored else None,
         windows=model_window(study.site_table(site, "timelines"), tokenizer).select(ID, "tokens"),
     )
+
+
+def _hourly_states(study: Study, site: str, ids: list[str]) -> np.ndarray:
+    """States at every full hour of the stays `ids`, in that order (n × hours + 1 × D, half precision)."""
+    hourly = study.site_table(site, "hourly")
+    n_hours = hourly["hour"].n_unique()
+    blocks = hourly[ID].gather_every(n_hours).to_frame().with_row_index()  # a stay's hours stand together
+    order = pl.DataFrame({ID: pl.Series(ids, dtype=pl.String)}).join(blocks, on=ID, maintain_order="left")
+    states = hourly["state"].to_numpy()
+    return states.reshape(len(blocks), n_hours, states.shape[1])[order["index"].to_numpy()]
 
 
 def _with_risks(study: Study, site: str, probes: dict[str, Probe]) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import polars as pl
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.sites import Stays
 
+POOLED = "probe_pooled"
 Encoder = Callable[[Stays], np.ndarray]
 """Stays in, features (n × features) out; everything it had to learn was learnt in training."""
 
@@ -62,10 +63,17 @@ def _sexes(stays: Stays) -> list[str]:
     return stays.frame["sex"].fill_null("unknown").to_list()
 
 
+def _pooled(stays: Stays) -> np.ndarray:
+    assert stays.pooled is not None, "all sites are pooled, or none"
+    return stays.pooled
+
+
 def encoders(training: Stays, *, vocabulary_size: int) -> dict[str, Encoder]:
-    """Features of the probe and of each baseline, by the model's name in `metrics.parquet`."""
+    """Features of the probes and of each baseline, by the model's name in `metrics.parquet`."""
+    pooled: dict[str, Encoder] = {} if training.pooled is None else {POOLED: _pooled}
     return {
         "probe": lambda stays: stays.states,
+        **pooled,
         "baseline_token_counts": lambda stays: token_counts(stays, vocabulary_size=vocabulary_size),
         "baseline_n_tokens": n_tokens,
         "baseline_age_sex": age_sex_encoder(training),

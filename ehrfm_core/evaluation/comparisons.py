@@ -14,7 +14,7 @@ from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.study.layout import RESULT_FILES
 
 SIDE = ("model", "arm", "adapt_method", "adapt_fraction")
-FOUNDATION = ("finetuned", "probe")
+FOUNDATION = ("finetuned", "probe_pooled", "probe")
 
 Key = tuple[str, str, str, float]
 
@@ -62,7 +62,7 @@ def _pairs(keys: list[Key]) -> Iterator[tuple[Key, Key]]:
             # fine-tuned, re-fitted and local models are all adapted; recalibration leaves the ranking alone
             same_arm = (one[1], one[3]) == (other[1], other[3]) and "recalibrate" not in one[2] + other[2]
             beside = one[0] in FOUNDATION and other[0].startswith("baseline")
-            tuned = (one[0], other[0]) == FOUNDATION
+            tuned = one[0] in FOUNDATION and other[0] in FOUNDATION[FOUNDATION.index(one[0]) + 1 :]
             unchanged = one[0] == other[0] and (one[1], other[1]) == ("adapted", "zero_shot")
             if unchanged or (same_arm and (beside or tuned)):
                 yield one, other

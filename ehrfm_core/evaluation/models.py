@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ehrfm_core.evaluation.adaptation import Recalibrated
-from ehrfm_core.evaluation.baselines import Encoder, encoders
+from ehrfm_core.evaluation.baselines import POOLED, Encoder, encoders
 from ehrfm_core.evaluation.boosting import Boosting, fit_boosting
 from ehrfm_core.evaluation.probes import FEWEST_EVENTS_TO_FIT, Probe, fit_chosen, fit_probe
 from ehrfm_core.evaluation.sites import Stays
@@ -20,6 +20,7 @@ SHUFFLED = "baseline_shuffled"  # the probe, fitted on labels that were exchange
 
 MODEL_LABELS = {
     "probe": "the foundation model",
+    POOLED: "the foundation model over the window's hours",
     "baseline_token_counts": "a count of each token",
     "baseline_boosting": "gradient boosting on the values of each code",
     "baseline_n_tokens": "the number of tokens alone",

@@ -10,7 +10,7 @@ from ehrfm_core.published import published
 from ehrfm_core.study.layout import result_file
 from ehrfm_core.study.reader import Study
 
-MODELS = {"probe": "logistic probe", "finetuned": "fine-tuned"}
+MODELS = {"probe": "logistic probe", "probe_pooled": "pooled probe", "finetuned": "fine-tuned"}
 NONE = "—"
 
 

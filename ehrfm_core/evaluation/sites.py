@@ -13,6 +13,7 @@ from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens.window import to_ragged
 
 ID = "hospitalization_id"
+RECENT_HOURS = 6
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class SiteData:
     `stays` and `dynamics` have the columns of stays.parquet and dynamics.parquet; row i of `states`
     (n × hidden, float32) is the 24 h representation of stay `state_ids[i]`; `windows` has
     hospitalization_id and tokens (list[int32]), the tokens of the window; `anomaly`, where there is one, has
-    the columns of anomaly.parquet.
+    the columns of anomaly.parquet; `pooled` (n × 3 · hidden), where there is one, are the `pooled` states of
+    the same stays in the order of `state_ids`.
     """
 
     name: str
@@ -32,19 +34,22 @@ class SiteData:
     dynamics: pl.DataFrame
     windows: pl.DataFrame
     anomaly: pl.DataFrame | None = None
+    pooled: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Stays:
     """Stays of one site that have a representation and a window, in order of hospitalization_id.
 
-    Row i of `frame` (stays, dynamics and outlier scores joined), `states` and `tokens` is the same stay.
+    Row i of `frame` (stays, dynamics and outlier scores joined), `states`, `tokens` and, where there is one,
+    `pooled` is the same stay.
     """
 
     site: str
     frame: pl.DataFrame
     states: np.ndarray
     tokens: Ragged
+    pooled: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.frame.height
@@ -66,7 +71,8 @@ class Stays:
 
     def take(self, rows: np.ndarray) -> Stays:
         """Some of the stays, in the order given."""
-        return Stays(self.site, self.frame[rows], self.states[rows], self.tokens.take(rows))
+        pooled = None if self.pooled is None else self.pooled[rows]
+        return Stays(self.site, self.frame[rows], self.states[rows], self.tokens.take(rows), pooled)
 
 
 def align(site: SiteData) -> tuple[Stays, list[str]]:
@@ -120,4 +126,18 @@ def align(site: SiteData) -> tuple[Stays, list[str]]:
     if unknown:
         notes.append(f"{unknown} stays at {site.name} have no path measures and are in no association.")
     tokens = to_ragged(site.windows["tokens"], np.int32).take(frame["window_row"].to_numpy())
-    return Stays(site.name, frame.drop("state_row", "window_row"), site.states[rows], tokens), notes
+    pooled = None if site.pooled is None else site.pooled[rows]
+    return Stays(site.name, frame.drop("state_row", "window_row"), site.states[rows], tokens, pooled), notes
+
+
+def pool(states: np.ndarray, hourly: np.ndarray) -> np.ndarray:
+    """The state at the window's end, its mean over all full hours, and over the last six (n × 3 · D).
+
+    From `states` (n × D) and `hourly` (n × hours + 1 × D). A last state alone depends on what was charted
+    last; the means do not.
+
+    >>> pool(np.array([[3.0]]), np.array([[[0.0], [2.0], [4.0]]])).tolist()
+    [[3.0, 2.0, 2.0]]
+    """
+    means = (part.mean(axis=1, dtype=np.float32) for part in (hourly, hourly[:, -RECENT_HOURS:]))
+    return np.concatenate([states, *means], axis=1).astype(np.float32)

@@ -20,7 +20,7 @@ from ehrfm_core.study.layout import RESULT_FILES
 
 FEWEST = 11
 AGE_BANDS = (40, 65, 80)
-MODELS = ("probe", "finetuned")
+MODELS = ("probe", "probe_pooled", "finetuned")
 NAMED = {"sex": "sex", "race": "race", "ethnicity": "ethnicity"}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 WALK = (  # the pages of the five-minute demonstration, in its order
     ("story", "step=one"),
@@ -42,7 +43,9 @@ class Visitor:
     def __init__(self, address: str) -> None:
         stream = address.replace("http", "ws", 1) + "/_stcore/stream"
         # no origin and no cookie: a client that is no browser needs no token against forged requests
-        self.socket = connect(stream, subprotocols=["streamlit"], max_size=None, ping_interval=None)
+        self.socket = connect(
+            stream, subprotocols=[Subprotocol("streamlit")], max_size=None, ping_interval=None
+        )
 
     def open(self, page: str, query: str = "") -> tuple[float, int]:
         """Seconds until the page has been sent whole, and the exceptions on it."""
@@ -52,7 +55,7 @@ class Visitor:
         begun, errors = time.perf_counter(), 0
         self.socket.send(asked.SerializeToString())
         while True:
-            message = ForwardMsg.FromString(bytes(self.socket.recv(timeout=180)))
+            message = ForwardMsg.FromString(self.socket.recv(timeout=180, decode=False))
             kind = message.WhichOneof("type")
             errors += kind == "delta" and message.delta.new_element.WhichOneof("type") == "exception"
             if kind == "script_finished":

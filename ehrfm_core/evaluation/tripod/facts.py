@@ -15,7 +15,7 @@ from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens import vocabulary as names
 
 DEMOGRAPHICS = ("sex", "race", "ethnicity")
-FOUNDATION = {"probe": "Probe", "finetuned": "Fine-tuned model"}
+FOUNDATION = {"probe": "Probe", "probe_pooled": "Pooled probe", "finetuned": "Fine-tuned model"}
 
 
 @dataclass(frozen=True)
