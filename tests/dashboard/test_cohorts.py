@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard import cohorts
+from dashboard.navigation import PAGES
 from ehrfm_core.cohorts import Cohort, Region
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, open_study
 from tests.cohorts.test_predicate import COHORTS
-from tests.dashboard.conftest import PAGES
 from tests.dashboard.test_pages import charts, fine, text
 
 Open = Callable[..., AppTest]

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ehrfm_core.errors import UserError
-from train.bench.dashboard_browser import PAGES, Measured, one_visitor, visitors
+from train.bench.dashboard_browser import Measured, one_visitor, visitors
 from train.bench.dashboard_study import cached_study
 
-__all__ = ["PAGES", "Measured", "run"]
+__all__ = ["Measured", "run"]
 
 ROOT = Path(__file__).parents[2]
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")

@@ -9,23 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-PAGES = (
-    "",
-    "story",
-    "map",
-    "patient",
-    "dynamics",
-    "outliers",
-    "transfer",
-    "vocabulary",
-    "training",
-    "methods",
-)
 CHART = ".js-plotly-plot .main-svg"
 FOOTER = "[data-testid=stCaptionContainer]:has-text('For research only')"
 BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
 REPEATS = 3
 TIMEOUT = 180_000  # ms
+LINKS = "[data-testid=stSidebarNavLink]"
 MB = 1e6
 LANES = """() => JSON.stringify(document.querySelector('.js-plotly-plot').data.map(trace =>
   [trace.x, trace.y].map(values => Array.from(values || []))))"""
@@ -76,7 +65,8 @@ class _Watch:
 def one_visitor(browser: Any, address: str) -> list[Measured]:
     """Every page, then zoom and change of patient, of one visitor."""
     found, specs, outside, errors, contexts = [], 0, 0, 0, 0
-    for name in PAGES:
+    names = [""]  # its menu names the others
+    for name in names:
         seconds, received = [], 0
         for turn in range(REPEATS + 1):
             page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
@@ -88,6 +78,7 @@ def one_visitor(browser: Any, address: str) -> list[Measured]:
             seconds.append(time.perf_counter() - begun)
             if turn == REPEATS:
                 settled(page)
+                names += [other for other in menu(page) if other not in names]
                 specs = max(specs, page.evaluate(SPECS))
                 contexts = max(contexts, page.evaluate("window.webglContexts"))
                 received = watch.received
@@ -117,6 +108,12 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
   if (made && String(kind).startsWith('webgl')) window.webglContexts += 1;
   return made;
 };"""
+
+
+def menu(page: Any) -> list[str]:
+    """The pages that the menu names, by the last part of their addresses; the first page has none."""
+    links = page.locator(LINKS).evaluate_all("links => links.map(link => new URL(link.href).pathname)")
+    return [link.rpartition("/")[2] for link in links]
 
 
 def drawn(page: Any, name: str) -> None:
