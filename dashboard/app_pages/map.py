@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import cohort_panel, data, drawing, measures, population, quality, state, stays, theme, ui
-from dashboard.charts import maps
+from dashboard.charts import maps, paths
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -88,7 +88,7 @@ def draw(
     path_text = ""
     if stay is not None:
         dynamics = data.stays(study, site).filter(hospitalization_id=stay)
-        maps.add_path(
+        paths.add_path(
             figure, population.path(study, site, stay), kind, jump_minute=dynamics["max_jump_minute"][0]
         )
         path_text = f" On top: stay {stay}, hour by hour; open circle: start, large dot: 24 h."
