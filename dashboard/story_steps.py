@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data, measures, population, presenter, report, stamp, state, story, theme, ui
-from dashboard.charts import dynamics, maps, outliers, paths
+from dashboard.charts import dynamics, maps, outliers, paths, playback
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import published
 from ehrfm_core.study import Study
@@ -87,7 +87,7 @@ def patient(study: Study, outcome: Outcome) -> None:
         link("this stay, token by token", "patient", f=f"{study.source}/{name}")
     with right:
         draw(
-            map_of(study, study.source, "pca", stay),
+            playback.play(map_of(study, study.source, "pca", stay), button=0.07),
             "path",
             f"Path of stay {name} over the first 24 hours on the PCA map of {study.source}",
             f"PCA of hourly states, over the density of {n:,} stays of {study.source}. Open circle: start; "

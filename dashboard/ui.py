@@ -42,6 +42,14 @@ CSS = """
   .st-key-cohort-swap p, .st-key-cohort-undo p, .st-key-cohort-clear p { position: absolute; width: 1px;
     overflow: hidden; clip-path: inset(50%); }
   .st-key-cohortbar p { white-space: nowrap; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
+  /* what Plotly itself would paint light, in the dark too */
+  .updatemenu-item-rect { fill: rgb(123, 135, 148) !important; fill-opacity: 0.25 !important; }
+  .updatemenu-button:hover .updatemenu-item-rect { fill-opacity: 0.5 !important; }
+  .updatemenu-item-text { fill: currentColor !important; }
+  .modebar-btn .png { font-size: 15px; font-weight: 700; fill: currentColor; }
+  .modebar-btn:has(.png) { color: rgba(123, 135, 148, 0.6) !important; }
+  .modebar-btn:has(.png):hover { color: rgb(123, 135, 148) !important; }
+  @media print { .slider-container, .updatemenu-container { display: none; } }
   /* answers are longer than questions, and both are read from the top */
   .st-key-checklist td { vertical-align: top; }
   .st-key-checklist td:first-child { width: 30%; min-width: 8rem; }

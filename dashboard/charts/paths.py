@@ -10,9 +10,11 @@ import polars as pl
 
 from dashboard import theme
 
+_EDGE = {"color": "rgba(255, 255, 255, 0.85)", "width": 1}
+
 
 def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: float | None) -> go.Figure:
-    """Draw one stay's hourly path: hours in colour, an open circle at its start, a filled one at its end.
+    """Draw one stay's hourly path: hours in colour, an open circle at its start, a large dot at its end.
 
     `path` has hour, <kind>_x, <kind>_y and off_map; an hour off the map is faded. The hour of the largest
     jump (measured in the full space) is drawn thick: it need not be the longest step on the picture, and that
@@ -32,11 +34,14 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
             mode="lines",
             line={"color": theme.ACCENT, "width": 7},
             opacity=0.9,
+            customdata=hour[inside],
             hoverinfo="skip",
             name="hour of the largest jump",
             meta=theme.STAY,
         )
     last = len(path) - 1
+    colours = {"colorscale": theme.SEQUENTIAL, "cmin": 0, "cmax": max(1, last)}
+    opacity = [0.3 if off else 1.0 for off in off_map]
     quarters = np.linspace(0, max(1, last), 5).tolist()
     figure.add_scatter(
         x=x,
@@ -45,12 +50,10 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
         line={"color": theme.NEUTRAL, "width": 1.4},
         marker={
             "color": hour,
-            "opacity": [0.3 if off else 1.0 for off in off_map],
-            "colorscale": theme.SEQUENTIAL,
-            "cmin": 0,
-            "cmax": max(1, last),
-            "size": [13 if i == last else 7 for i in range(last + 1)],
-            "line": {"color": "rgba(255, 255, 255, 0.85)", "width": 1},
+            "opacity": opacity,
+            **colours,
+            "size": 7,
+            "line": _EDGE,
             "colorbar": {
                 "orientation": "h",
                 "x": 0.5,
@@ -75,8 +78,24 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
         y=y[:1],
         mode="markers",
         marker={"symbol": "circle-open", "size": 14, "color": theme.START, "line": {"width": 3}},
+        customdata=hour[:1],
         hoverinfo="skip",
         name="start",
+        meta=theme.STAY,
+    )
+    figure.add_scatter(
+        x=x[-1:],
+        y=y[-1:],
+        mode="markers+text",
+        marker={"color": hour[-1:], "opacity": opacity[-1:], **colours, "size": 13, "line": _EDGE},
+        text=[""],  # the hour, where the path is played
+        textposition="top center",
+        textfont={"size": 12},
+        cliponaxis=False,
+        customdata=hour[-1:],
+        hoverinfo="skip",
+        name="end",
+        legendgroup="path",  # whose end it is
         meta=theme.STAY,
     )
     if step is not None:
@@ -98,20 +117,32 @@ def add_other_path(figure: go.Figure, path: pl.DataFrame, kind: str, name: str) 
     last = len(path) - 1
     if last < 0:
         return figure
-    return figure.add_scatter(
-        x=path[f"{kind}_x"].to_numpy(),
-        y=path[f"{kind}_y"].to_numpy(),
+    x, y, hour = (path[column].to_numpy() for column in (f"{kind}_x", f"{kind}_y", "hour"))
+    figure.add_scatter(
+        x=x,
+        y=y,
         mode="lines+markers",
         line={"color": theme.PIN, "width": 1.6},
         marker={
             "color": theme.PIN,
-            "size": [12 if i in (0, last) else 5 for i in range(last + 1)],
+            "size": [12 if i == 0 else 5 for i in range(last + 1)],
             "symbol": ["diamond-open" if i == 0 else "diamond" for i in range(last + 1)],
             "line": {"width": [2.5 if i == 0 else 0 for i in range(last + 1)]},
         },
-        customdata=path["hour"].to_numpy(),
+        customdata=hour,
         hovertemplate=f"{name}, hour %{{customdata}}<extra></extra>",
         name=name,
+        meta=theme.STAY,
+    )
+    return figure.add_scatter(
+        x=x[-1:],
+        y=y[-1:],
+        mode="markers",
+        marker={"color": theme.PIN, "size": 12, "symbol": "diamond"},
+        customdata=hour[-1:],
+        hoverinfo="skip",
+        name=f"{name}, end",
+        legendgroup=name,  # whose end it is
         meta=theme.STAY,
     )
 

@@ -69,7 +69,7 @@ def test_the_map_keeps_the_ranges_of_the_study_whatever_is_drawn() -> None:
 def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
     paths.add_path(figure, path(), "pca", jump_minute=7 * 60 + 30.0)
-    thick, line, start = figure.data[1:]
+    thick, line, start, end = figure.data[1:]
     assert {thick.type, line.type} == {"scatter"}
     assert thick.line.width > 3 * line.line.width
     np.testing.assert_allclose(thick.x, [7 / 20, 8 / 20])
@@ -77,6 +77,7 @@ def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick(
     assert (line.marker.cmin, line.marker.cmax) == (0, 24)
     assert start.marker.symbol == "circle-open"
     assert (start.x[0], start.y[0]) == (line.x[0], line.y[0])
+    assert (end.x[0], end.y[0]) == (line.x[-1], line.y[-1])
     assert "hour 8" in figure.layout.annotations[0].text
 
 
@@ -98,7 +99,7 @@ def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
     assert grey.tolist() == [[2, 3]]
     np.testing.assert_array_equal(figure.data[1].x, figure.data[0].x)
     paths.add_path(figure, path(), "pca", jump_minute=None)
-    line = figure.data[-2]
+    (line,) = (trace for trace in figure.data if trace.name == "path")
     assert [i for i, opacity in enumerate(line.marker.opacity) if opacity < 1] == [1]
     assert "off the map" in line.text[1]
 
@@ -118,8 +119,8 @@ def test_rates_are_of_bins_with_stays_enough_and_the_rest_is_empty() -> None:
 
 def test_a_path_without_events_has_no_thick_step_and_an_empty_one_draws_nothing() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "umap", colour="#0072B2", height=300)
-    assert len(paths.add_path(figure, path(), "umap", jump_minute=None).data) == 3
-    assert len(paths.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 3
+    assert len(paths.add_path(figure, path(), "umap", jump_minute=None).data) == 4
+    assert len(paths.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 4
 
 
 def test_site_against_site_leaves_thin_bins_empty() -> None:

@@ -73,9 +73,11 @@ def test_the_current_outcome_stands_out_over_what_is_usual() -> None:
 def test_a_second_path_is_drawn_in_the_second_ink() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
     paths.add_other_path(figure, path(), "pca", "Pinned stay")
-    assert figure.data[-1].line.color == theme.PIN
-    assert figure.data[-1].marker.symbol[0] == "diamond-open"
-    assert len(paths.add_other_path(figure, path().clear(), "pca", "x").data) == 2
+    line, end = figure.data[1:]
+    assert line.line.color == theme.PIN
+    assert line.marker.symbol[0] == "diamond-open"
+    assert (end.x[0], end.marker.color) == (line.x[-1], theme.PIN)
+    assert len(paths.add_other_path(figure, path().clear(), "pca", "x").data) == 3
 
 
 def test_what_is_usual_is_told_of_eleven_stays_or_more(studies: Path) -> None:
