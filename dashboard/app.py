@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts this file's own folder there, not the repository
     sys.path.insert(0, str(ROOT))
 
-from dashboard import cohort_bar, cohorts, data, navigation, stamp, state, ui  # noqa: E402
+from dashboard import cohort_bar, cohorts, data, navigation, pictures, stamp, state, ui  # noqa: E402
 from ehrfm_core.errors import UserError  # noqa: E402
 from ehrfm_core.outcomes import OUTCOMES  # noqa: E402
 from ehrfm_core.study import Study  # noqa: E402
@@ -123,6 +123,7 @@ def footer() -> None:
         "For research only: not a medical device, not for decisions about patients. Every number is "
         "measured in the model's full space; the 2-D maps are only an index."
     )
+    pictures.second_camera()
 
 
 main()
