@@ -7,7 +7,19 @@ import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
-from dashboard import cohort_panel, data, drawing, measures, population, quality, state, stays, theme, ui
+from dashboard import (
+    cohort_panel,
+    data,
+    drawing,
+    measures,
+    outlines,
+    population,
+    quality,
+    state,
+    stays,
+    theme,
+    ui,
+)
 from dashboard.charts import maps, paths
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -93,6 +105,9 @@ def draw(
         )
         path_text = f" On top: stay {stay}, hour by hour; open circle: start, large dot: 24 h."
     maps.make_selectable(figure, info)
+    shown = f"{site}|{layer}|{stay}|{wide}" + (f"|{outcome.name}" if layer == "rate" else "")
+    outlined = outlines.settle(study, kind, widget=drawing.widget(kind), figure=shown)
+    maps.outline(figure, outlined)
     n = len(data.stays(study, site))
     who = {
         "density": f"{n:,} stays of {site}",
@@ -116,7 +131,8 @@ def draw(
         key=f"map-{kind}",
         alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
         caption=f"{who[layer]}, {hours}, all splits, {how}. No interval: a "
-        f"picture, not a measurement.{path_text}{off_map_text(study, site, layer)}",
+        f"picture, not a measurement.{path_text}{'' if drawing.anew(kind) else outlines.told(outlined)}"
+        f"{off_map_text(study, site, layer)}",
         widget=drawing.widget(kind),
         on_select=drawing.follow(study, kind, shown_sites(study, site, layer), pen),
     )

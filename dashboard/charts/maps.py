@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import measures, theme
+from ehrfm_core.cohorts import Region
 
 KINDS = {"pca": "PCA", "umap": "UMAP"}
 
@@ -136,10 +138,10 @@ def _axis_titles(info: dict[str, Any], kind: str) -> tuple[str, str]:
 def make_selectable(figure: go.Figure, info: dict[str, Any]) -> go.Figure:
     """Let regions be drawn: the browser asks for a point that could be selected, and gets one nobody sees.
 
-    What is drawn comes back as a polygon; the path's points, which it may hold, keep their look.
+    What is drawn comes back as a polygon; paths, whose points it may hold, keep their look.
     """
     middle = [sum(info[f"{axis}_range"]) / 2 for axis in "xy"]
-    figure.update_traces(unselected={"marker": {"opacity": 0.9}}, selector={"name": "path"})
+    figure.update_traces(unselected={"marker": {"opacity": 0.9}}, selector={"meta": theme.STAY})
     figure.add_scatter(
         x=[middle[0]],
         y=[middle[1]],
@@ -154,3 +156,21 @@ def make_selectable(figure: go.Figure, info: dict[str, Any]) -> go.Figure:
     top = 64  # the buttons stay in sight, above the axis' title
     height = figure.layout.height + top
     return figure.update_layout(dragmode="lasso", newselection=region, margin_t=8 + top, height=height)
+
+
+def outline(figure: go.Figure, regions: Mapping[str, Region]) -> go.Figure:
+    """Show regions of cohorts, by side, on a map that can be drawn on, as drawings that the next replaces."""
+    return figure.update_layout(
+        selections=[
+            {
+                "type": "path",
+                "xref": "x",
+                "yref": "y",
+                "path": "M" + "L".join(f"{x},{y}" for x, y in shape) + "Z",
+                "line": {"color": theme.COHORT_COLOURS[side], "width": 2.5, "dash": "solid"},
+                "opacity": 1,
+            }
+            for side, region in regions.items()
+            for shape in region.shapes
+        ]
+    )
