@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, plotted, stamp, state, theme
+from dashboard import data, patient_level, plotted, stamp, state, theme
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -129,7 +129,7 @@ def chart(
 
 def _numbers(figure: go.Figure, study: Study, key: str, word: str | None) -> None:
     """A button that hands over what the figure shows; single stays only where exports are allowed at all."""
-    stays = not st.get_option("client.disableDataExport")
+    stays = patient_level.allowed()
     if plotted.has_numbers(figure, stays=stays):
         st.download_button(
             "Data",
@@ -168,14 +168,14 @@ def table(
 
 def download(
     label: str,
-    content: str | Callable[[], str],
+    content: str | Callable[[], str | bytes],
     *,
     name: str,
     ending: str,
     mime: str,
     help: str | None = None,
 ) -> None:
-    """A button that hands over a text about the current study; `content` has to carry the mark itself."""
+    """A button that hands over a file about the current study; `content` has to carry the mark itself."""
     study = data.current_study()
     file = stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))
     st.download_button(

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import (
+    atlas_export,
     cohort_panel,
     data,
     drawing,
@@ -59,6 +60,7 @@ def main() -> None:
             draw(study, outcome, site, layer, kind, stay, pen, wide=len(kinds) == 1)
     table(study, site, outcome, listed, stay, key=f"{group}-{order}")
     cohort_panel.draw(study, outcome)
+    atlas_export.draw(study)
 
 
 def table(
