@@ -137,7 +137,7 @@ def test_a_linked_cohort_is_outlined_until_one_draws_anew(browser: Any, server: 
     shoot(fresh, "map-outlined")
     fresh.set_viewport_size({"width": 1280, "height": 1000})
     button(fresh, "Lasso Select")
-    drag(fresh, circle(0.25))
+    drag(fresh, [(x - 0.4, y - 0.4) for x, y in circle(0.08)])  # inside the outline one would move it
     fresh.wait_for_function("word => !location.href.includes(word)", arg=word, timeout=20_000)
     settle(fresh)
     again = fresh.evaluate(MAP)
