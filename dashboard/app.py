@@ -15,33 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts this file's own folder there, not the repository
     sys.path.insert(0, str(ROOT))
 
-from dashboard import cohort_bar, cohorts, data, stamp, state, ui  # noqa: E402
+from dashboard import cohort_bar, cohorts, data, navigation, pictures, stamp, state, ui  # noqa: E402
 from ehrfm_core.errors import UserError  # noqa: E402
 from ehrfm_core.outcomes import OUTCOMES  # noqa: E402
 from ehrfm_core.study import Study  # noqa: E402
 
 TITLE = "EHR dynamics"
 ASSETS = ROOT / "dashboard/assets"
-PAGES = {
-    "Start here": [
-        ("overview", "Overview", ":material/home:", "What am I looking at, and is it real data?"),
-        ("story", "Story", ":material/auto_stories:", "Five minutes through the study"),
-    ],
-    "Patients": [
-        ("map", "Map", ":material/scatter_plot:", "Where patients lie in the model's space"),
-        ("patient", "Patient", ":material/timeline:", "One stay's first 24 hours"),
-    ],
-    "Findings": [
-        ("dynamics", "Dynamics", ":material/trending_up:", "Does movement go with outcome?"),
-        ("outliers", "Outliers", ":material/blur_on:", "Who is unlike the source's patients?"),
-        ("transfer", "Transfer", ":material/swap_horiz:", "Does a model from one hospital work in another?"),
-    ],
-    "Behind it": [
-        ("vocabulary", "Vocabulary", ":material/dictionary:", "What does the model read?"),
-        ("training", "Training", ":material/model_training:", "How did the model learn?"),
-        ("methods", "Methods", ":material/menu_book:", "Definitions, settings, limits"),
-    ],
-}
 
 
 def main() -> None:
@@ -58,12 +38,12 @@ def main() -> None:
                     title=title,
                     icon=icon,
                     help=help,
-                    url_path=name if name != "overview" else None,
-                    default=name == "overview",
+                    url_path=navigation.address(name) or None,
+                    default=name == navigation.HOME,
                 )
                 for name, title, icon, help in entries
             ]
-            for group, entries in PAGES.items()
+            for group, entries in navigation.GROUPS.items()
         },
         expanded=True,
     )
@@ -143,6 +123,7 @@ def footer() -> None:
         "For research only: not a medical device, not for decisions about patients. Every number is "
         "measured in the model's full space; the 2-D maps are only an index."
     )
+    pictures.second_camera()
 
 
 main()

@@ -82,6 +82,16 @@ def choose(study: Study, outcome: Outcome) -> Choice | None:
     return Choice(study, outcome, model, home, target, way)
 
 
+def usual(study: Study, outcome: Outcome, target: str | None) -> Choice | None:
+    """What is looked at where nobody was asked: the first model of the source; None as with `choose`."""
+    areas = data.result(study, "metrics").filter(metric="roc_auc", subgroup="all")
+    models = sorted(areas.filter(train_site=study.source)["model"].unique(), key=_place)
+    if not models:
+        return None
+    ways = ways_of(areas.filter(model=models[0]), study.source, target)
+    return Choice(study, outcome, models[0], study.source, target, next(iter(ways), ""))
+
+
 def ways_of(areas: pl.DataFrame, home: str, target: str | None) -> dict[str, str]:
     """Ways in which a model was adapted to all local stays, in words; none that ranks as unchanged.
 

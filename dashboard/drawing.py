@@ -1,7 +1,7 @@
 """Regions drawn on the maps: the only way from a picture into a cohort.
 
-A callback copies the polygon; nothing that is drawn is ever read back into the figure, or the browser would
-forget it and the zoom.
+A callback copies the polygon; nothing that is drawn is read back into the figure while it is drawn on, or the
+browser would forget it and the zoom (see `outlines`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import cohorts, state, ui
+from dashboard import cohorts, outlines, state, ui
 from ehrfm_core.cohorts import Cohort, Region
 from ehrfm_core.cohorts.predicate import ANY, END, KINDS, SITE
 from ehrfm_core.errors import UserError
@@ -61,7 +61,7 @@ def follow(study: Study, kind: str, sites: list[str], pen: Pen) -> Callable[[], 
     """
 
     def drawn() -> None:
-        if not _shapes(kind):
+        if not anew(kind):
             return
         made_for = st.session_state.setdefault(_FOR, {})
         made_for[kind] = pen.side
@@ -70,11 +70,8 @@ def follow(study: Study, kind: str, sites: list[str], pen: Pen) -> Callable[[], 
         if len(study.sites) > 1:
             levels[SITE] = list(sites)
         try:
-            regions = tuple(
-                Region.drawn(each, _shapes(each), pen.hour)
-                for each in KINDS
-                if made_for.get(each) == pen.side and _shapes(each)
-            )
+            found = (_region(each, pen, made_for.get(each)) for each in KINDS)
+            regions = tuple(region for region in found if region is not None)
         except UserError as error:
             st.toast(str(error), icon=":material/error:")
             return
@@ -89,6 +86,22 @@ def follow(study: Study, kind: str, sites: list[str], pen: Pen) -> Callable[[], 
         st.session_state[state.GROUP] = pen.side
 
     return drawn
+
+
+def anew(kind: str) -> bool:
+    """Whether anything has been drawn on a map but what was outlined on it from the first."""
+    return any(not outlines.is_one(kind, x, y, *cohorts.SIDES) for x, y in _shapes(kind))
+
+
+def _region(kind: str, pen: Pen, made_for: str | None) -> Region | None:
+    """The pen's region on a map: what was drawn for it, else the outline that still stands there."""
+    if not anew(kind):
+        return outlines.regions(kind).get(pen.side)
+    if made_for != pen.side:
+        return None
+    others = [side for side in cohorts.SIDES if side != pen.side]
+    shapes = [(x, y) for x, y in _shapes(kind) if not outlines.is_one(kind, x, y, *others)]
+    return Region.drawn(kind, shapes, pen.hour)
 
 
 def _shapes(kind: str) -> list[tuple[list[float], list[float]]]:

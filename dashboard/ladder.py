@@ -1,9 +1,11 @@
-"""Part of the page Transfer: the recovery ladder, and in words which outcome moves worst."""
+"""The recovery ladder, on the page Transfer and in the story, and in words which outcome moves worst."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
@@ -18,10 +20,34 @@ from ehrfm_core.published import SITES, published
 PUBLISHED = "published, MIMIC-IV → UCMC"
 
 
-def draw(choice: Choice) -> None:
-    """The answer in words, the ladder, and its numbers."""
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The figure with its text for screen readers and its caption; `own`: the chosen model's steps."""
+
+    own: list[Steps]
+    figure: go.Figure
+    alt: str
+    caption: str
+
+
+def ladder(choice: Choice) -> Ladder:
+    """Every foundation model of the study on the ladder, and the one chosen."""
     found = {model: _steps(choice, model) for model in _models(choice)}
     own = found[choice.model]
+    cited = _cited(choice)
+    panels = [_panel(i, found, choice, cited) for i in range(len(own))]
+    return Ladder(
+        own,
+        charts.ladder(panels, _rungs(choice), _colours(choice)),
+        "ROC-AUC by outcome, a rung an arm. " + "; ".join(_spoken(one) for one in own),
+        _caption(choice, own, cited=cited),
+    )
+
+
+def draw(choice: Choice) -> None:
+    """The answer in words, the ladder, and its numbers."""
+    made = ladder(choice)
+    own = made.own
     if choice.target is None:
         ui.section("At home", "One hospital: a ladder of one rung. What a second one would add stands below.")
     else:
@@ -31,14 +57,7 @@ def draw(choice: Choice) -> None:
         )
         for sentence in said(own, choice.home, choice.target, _way(choice)):
             st.markdown(sentence)
-    cited = _cited(choice)
-    panels = [_panel(i, found, choice, cited) for i in range(len(own))]
-    ui.chart(
-        charts.ladder(panels, _rungs(choice), _colours(choice)),
-        key="recovery",
-        alt="ROC-AUC by outcome, a rung an arm. " + "; ".join(_spoken(one) for one in own),
-        caption=_caption(choice, own, cited=cited),
-    )
+    ui.chart(made.figure, key="recovery", alt=made.alt, caption=made.caption)
     with st.expander("The ladder in numbers", icon=":material/table:"):
         _table(own, choice)
 
@@ -140,7 +159,7 @@ def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
         words.append(f"Nothing to rank: one class, or fewer than {MIN_CELL} test stays that count.")
     if choice.target:
         words.append(
-            "Words above a panel are about the model chosen at the head of the page: a gap is clear, and a "
+            f"Words above a panel are about one model ({ui.inline(choice.name)}): a gap is clear, and a "
             "share of it recovered is told, only where the gap's interval leaves out 0. Intervals are not "
             "corrected for looking at several outcomes."
         )

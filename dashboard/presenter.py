@@ -21,8 +21,8 @@ CSS = """
   [data-testid="stMain"] [data-testid="stCaptionContainer"] p { max-width: none; font-size: 0.8rem; }
   [data-testid="stMain"] .stMarkdownColoredText { color: inherit !important; }
   [class*="st-key-data-"] { display: none; }
-  .js-plotly-plot .xtick text, .js-plotly-plot .ytick text, .js-plotly-plot .xtitle, .js-plotly-plot .ytitle,
-  .js-plotly-plot .legendtext, .js-plotly-plot .cbaxis text { fill: currentColor !important; }
+  .js-plotly-plot g[class$="tick"] text, .js-plotly-plot text[class$="title"], .js-plotly-plot .legendtext,
+  .js-plotly-plot .cbaxis text { fill: currentColor !important; }
 </style>
 """
 
@@ -48,6 +48,10 @@ def enlarge(figure: go.Figure) -> go.Figure:
             trace.line.width = width * GROWTH
         if trace.textfont.size or trace.text is not None:
             trace.textfont.size = SMALLEST
+    for control in (*figure.layout.sliders, *figure.layout.updatemenus):  # of a path that plays
+        control.pad.t = (control.pad.t or 0) * GROWTH
+    for menu in figure.layout.updatemenus:
+        menu.font.size = SMALLEST
     for bar in figure.select_traces({"type": "heatmap"}):
         if bar.colorbar:
             bar.colorbar.tickfont.size = SMALLEST

@@ -8,13 +8,11 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, theme, ui
+from dashboard import arms, choice, data, ladder, theme, ui
 from dashboard.charts import probabilities
 from dashboard.charts.story import dots
 from dashboard.story_steps import chosen_target, draw, link, say, sizes
 from ehrfm_core.outcomes import Outcome
-from ehrfm_core.published import SITES as PAPER_SITES
-from ehrfm_core.published import published
 from ehrfm_core.study import Study
 
 FRACTION = 0.05  # of the local stays, as in the paper, where the study has it
@@ -25,28 +23,27 @@ def travels(study: Study, outcome: Outcome) -> None:
     """Step 5."""
     if not evaluated(study):
         return
-    labels = {name: o.label for name, o in study.outcomes.items()}
-    colours = theme.site_colours(study.sites)
-    home = arms.areas(study, "probe", arm="in_distribution", test_site=study.source)
-    series = [(f"At {study.source}, where it was trained", colours[study.source], "circle", home)]
-    stars = [("Paper: MIMIC-IV, where it was trained", paper_areas("in_distribution", study.source))]
-    if len(study.sites) == 1:
+    target = None if len(study.sites) == 1 else chosen_target(study)
+    looked = choice.usual(study, outcome, target)
+    if looked is None:
+        ui.absent("No metric", "The study holds no ROC-AUC.", icon=":material/block:")
+        return
+    if target is None:
         say(
             f"With {ui.plain(study.source)} alone, transfer cannot be judged: here is how well the model "
             "ranks other patients of the same hospital."
         )
     else:
-        target = chosen_target(study)
-        away = arms.areas(study, "probe", arm="zero_shot", test_site=target, train_site=study.source)
-        series.append((f"At {target}, unchanged", colours[target], "diamond", away))
-        stars.append(("Paper: at UCMC, unchanged", paper_areas("zero_shot", target)))
+        home = arms.areas(study, looked.model, arm="in_distribution", test_site=study.source)
+        away = arms.areas(study, looked.model, arm="zero_shot", test_site=target, train_site=study.source)
         say(
-            f"The same probe, ROC-AUC at {ui.plain(study.source)} → unchanged at {ui.plain(target)}. "
+            f"{looked.name}, ROC-AUC at {ui.plain(study.source)} → unchanged at {ui.plain(target)}. "
             + changes(study, home, away),
             alerts(study, outcome, target),
         )
-    area_chart(series, labels, "travels", [star for star in stars if star[1]])
-    link("ranking, calibration, net benefit", "transfer")
+    made = ladder.ladder(looked)
+    draw(made.figure, "recovery", made.alt, made.caption)
+    link("the ladder, ranking, calibration, net benefit", "transfer")
 
 
 def price(study: Study, outcome: Outcome) -> None:
@@ -74,7 +71,6 @@ def price(study: Study, outcome: Outcome) -> None:
                     (words.capitalize(), theme.site_colours(study.sites)[target], "square", after),
                 ],
                 {name: o.label for name, o in study.outcomes.items()},
-                "price",
             )
     else:
         with left:
@@ -112,8 +108,8 @@ def benefit(study: Study, outcome: Outcome, target: str, model: str, method: str
     )
 
 
-def area_chart(series: list, labels: dict[str, str], key: str, stars: list | None = None) -> None:
-    """The dots of step 5 and 6, or why there are none."""
+def area_chart(series: list, labels: dict[str, str]) -> None:
+    """The dots of step 6, or why there are none."""
     known = [rows for *_, rows in series if len(rows)]
     if not known:
         ui.absent("No AUC", "In no test split do both outcomes occur.", icon=":material/block:")
@@ -124,10 +120,10 @@ def area_chart(series: list, labels: dict[str, str], key: str, stars: list | Non
         if len(rows)
     )
     draw(
-        dots(series, labels, published=stars or ()),
-        key,
+        dots(series, labels),
+        "price",
         "ROC-AUC with 95 % intervals, a row an outcome",
-        f"Test split; {n}, by outcome; events on hover. 95 % intervals; the paper prints none.",
+        f"Test split; {n}, by outcome; events on hover. 95 % intervals.",
     )
 
 
@@ -193,14 +189,6 @@ def way(study: Study, target: str) -> tuple[str, str, float] | None:
         if shares:
             return model, method, FRACTION if FRACTION in shares else max(shares)
     return None
-
-
-def paper_areas(arm: str, target: str | None = None) -> dict[str, float]:
-    """The paper's AUC of the probe by outcome, for a site of its name; else empty."""
-    if target is not None and target not in PAPER_SITES:
-        return {}
-    rows = published("roc_auc").frame.filter(model="probe", arm=arm)
-    return dict(rows.select("outcome", "roc_auc").iter_rows())
 
 
 def adapted_label(model: str, method: str, fraction: float) -> str:

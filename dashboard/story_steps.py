@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data, measures, population, presenter, report, stamp, state, story, theme, ui
-from dashboard.charts import dynamics, maps, outliers
+from dashboard.charts import dynamics, maps, outliers, paths, playback
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import published
 from ehrfm_core.study import Study
@@ -63,7 +63,7 @@ def map_of(study: Study, site: str, kind: str, stay: dict[str, object] | None = 
     )
     if stay is not None:
         path = population.path(study, site, str(stay["hospitalization_id"]))
-        maps.add_path(figure, path, kind, jump_minute=stay["max_jump_minute"])  # type: ignore[arg-type]
+        paths.add_path(figure, path, kind, jump_minute=stay["max_jump_minute"])  # type: ignore[arg-type]
     return figure
 
 
@@ -87,7 +87,7 @@ def patient(study: Study, outcome: Outcome) -> None:
         link("this stay, token by token", "patient", f=f"{study.source}/{name}")
     with right:
         draw(
-            map_of(study, study.source, "pca", stay),
+            playback.play(map_of(study, study.source, "pca", stay), button=0.07),
             "path",
             f"Path of stay {name} over the first 24 hours on the PCA map of {study.source}",
             f"PCA of hourly states, over the density of {n:,} stays of {study.source}. Open circle: start; "

@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, plotted, stamp, state, theme
+from dashboard import data, patient_level, plotted, stamp, state, theme
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -46,6 +46,14 @@ CSS = """
   .st-key-cohort-swap p, .st-key-cohort-undo p, .st-key-cohort-clear p { position: absolute; width: 1px;
     overflow: hidden; clip-path: inset(50%); }
   .st-key-cohortbar p { white-space: nowrap; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
+  /* what Plotly itself would paint light, in the dark too */
+  .updatemenu-item-rect { fill: rgb(123, 135, 148) !important; fill-opacity: 0.25 !important; }
+  .updatemenu-button:hover .updatemenu-item-rect { fill-opacity: 0.5 !important; }
+  .updatemenu-item-text { fill: currentColor !important; }
+  .modebar-btn .png { font-size: 15px; font-weight: 700; fill: currentColor; }
+  .modebar-btn:has(.png) { color: rgba(123, 135, 148, 0.6) !important; }
+  .modebar-btn:has(.png):hover { color: rgb(123, 135, 148) !important; }
+  @media print { .slider-container, .updatemenu-container { display: none; } }
   /* answers are longer than questions, and both are read from the top */
   .st-key-checklist td { vertical-align: top; }
   .st-key-checklist td:first-child { width: 30%; min-width: 8rem; }
@@ -125,7 +133,7 @@ def chart(
 
 def _numbers(figure: go.Figure, study: Study, key: str, word: str | None) -> None:
     """A button that hands over what the figure shows; single stays only where exports are allowed at all."""
-    stays = not st.get_option("client.disableDataExport")
+    stays = patient_level.allowed()
     if plotted.has_numbers(figure, stays=stays):
         st.download_button(
             "Data",
@@ -164,14 +172,14 @@ def table(
 
 def download(
     label: str,
-    content: str | Callable[[], str],
+    content: str | Callable[[], str | bytes],
     *,
     name: str,
     ending: str,
     mime: str,
     help: str | None = None,
 ) -> None:
-    """A button that hands over a text about the current study; `content` has to carry the mark itself."""
+    """A button that hands over a file about the current study; `content` has to carry the mark itself."""
     study = data.current_study()
     file = stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))
     st.download_button(

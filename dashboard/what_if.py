@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data, live, population, theme, timeline, ui
-from dashboard.charts import maps
+from dashboard.charts import maps, paths
 from dashboard.charts.patient import Other, lanes
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
@@ -199,8 +199,8 @@ def _maps(study: Study, site: str, stay: str, before: Other, after: Other, minut
         grid = population.counts(study, site, kind, bins=bins)
         colour = theme.site_colours(study.sites)[site]
         figure = maps.density_map(grid, data.maps(study)[kind], kind, colour=colour, height=330)
-        maps.add_other_path(figure, before.path, kind, before.name)
-        maps.add_path(figure, after.path, kind, jump_minute=minute)
+        paths.add_other_path(figure, before.path, kind, before.name)
+        paths.add_path(figure, after.path, kind, jump_minute=minute)
         ui.chart(
             figure,
             key=f"what-if-{kind}",

@@ -8,10 +8,12 @@ import polars as pl
 import streamlit as st
 
 from dashboard import (
+    atlas_export,
     cohort_panel,
     data,
     drawing,
     measures,
+    outlines,
     population,
     quality,
     state,
@@ -20,7 +22,7 @@ from dashboard import (
     theme,
     ui,
 )
-from dashboard.charts import maps
+from dashboard.charts import maps, paths
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -59,6 +61,7 @@ def main() -> None:
             draw(study, outcome, site, layer, kind, stay, pen, wide=len(kinds) == 1)
     table(study, site, outcome, listed, stay, key=f"{group}-{order}")
     cohort_panel.draw(study, outcome)
+    atlas_export.draw(study)
 
 
 def table(
@@ -101,11 +104,14 @@ def draw(
     path_text = ""
     if stay is not None:
         dynamics = data.stays(study, site).filter(hospitalization_id=stay)
-        maps.add_path(
+        paths.add_path(
             figure, population.path(study, site, stay), kind, jump_minute=dynamics["max_jump_minute"][0]
         )
         path_text = f" On top: stay {stay}, hour by hour; open circle: start, large dot: 24 h."
     maps.make_selectable(figure, info)
+    shown = f"{site}|{layer}|{stay}|{wide}" + (f"|{outcome.name}" if layer == "rate" else "")
+    outlined = outlines.settle(study, kind, widget=drawing.widget(kind), figure=shown)
+    maps.outline(figure, outlined)
     n = len(data.stays(study, site))
     who = {
         "density": f"{n:,} stays of {site}",
@@ -129,7 +135,8 @@ def draw(
         key=f"map-{kind}",
         alt=f"{kind.upper()} map of hourly states, {who[layer]}, with the path of one stay",
         caption=f"{who[layer]}, {hours}, all splits, {how}. No interval: a "
-        f"picture, not a measurement.{path_text}{off_map_text(study, site, layer)}",
+        f"picture, not a measurement.{path_text}{'' if drawing.anew(kind) else outlines.told(outlined)}"
+        f"{off_map_text(study, site, layer)}",
         widget=drawing.widget(kind),
         on_select=drawing.follow(study, kind, shown_sites(study, site, layer), pen),
     )

@@ -20,7 +20,7 @@ from dashboard import (
     what_if,
     whole_stay,
 )
-from dashboard.charts import maps
+from dashboard.charts import maps, paths, playback
 from dashboard.charts.patient import Other, lanes
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -211,8 +211,9 @@ def pictures(study: Study, site: str, stay: str, other: Other | None) -> None:
         off_map = population.counts(study, site, kind, bins=bins, off_map=True)
         figure = maps.density_map(grid, info, kind, colour=colour, height=330, off_map=off_map)
         if other is not None:
-            maps.add_other_path(figure, other.path, kind, other.name)
-        maps.add_path(figure, path, kind, jump_minute=minute if isinstance(minute, float) else None)
+            paths.add_other_path(figure, other.path, kind, other.name)
+        paths.add_path(figure, path, kind, jump_minute=minute if isinstance(minute, float) else None)
+        playback.play(figure, button=0.17)
         fidelity = (info.get("quality") or {}).get("step_fidelity")
         trust = "" if fidelity is None else f" Steps here and in the full space: ρ = {fidelity:.2f}."
         ui.chart(

@@ -1,15 +1,15 @@
-"""The two maps: a population as density and one stay's path on top; an index, no measurement."""
+"""The two maps, on which a population is drawn as density or as rate; an index, no measurement."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import polars as pl
 
 from dashboard import measures, theme
+from ehrfm_core.cohorts import Region
 
 KINDS = {"pca": "PCA", "umap": "UMAP"}
 
@@ -138,10 +138,10 @@ def _axis_titles(info: dict[str, Any], kind: str) -> tuple[str, str]:
 def make_selectable(figure: go.Figure, info: dict[str, Any]) -> go.Figure:
     """Let regions be drawn: the browser asks for a point that could be selected, and gets one nobody sees.
 
-    What is drawn comes back as a polygon; the path's points, which it may hold, keep their look.
+    What is drawn comes back as a polygon; paths, whose points it may hold, keep their look.
     """
     middle = [sum(info[f"{axis}_range"]) / 2 for axis in "xy"]
-    figure.update_traces(unselected={"marker": {"opacity": 0.9}}, selector={"name": "path"})
+    figure.update_traces(unselected={"marker": {"opacity": 0.9}}, selector={"meta": theme.STAY})
     figure.add_scatter(
         x=[middle[0]],
         y=[middle[1]],
@@ -158,117 +158,19 @@ def make_selectable(figure: go.Figure, info: dict[str, Any]) -> go.Figure:
     return figure.update_layout(dragmode="lasso", newselection=region, margin_t=8 + top, height=height)
 
 
-def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: float | None) -> go.Figure:
-    """Draw one stay's hourly path: hours in colour, an open circle at its start, a filled one at its end.
-
-    `path` has hour, <kind>_x, <kind>_y and off_map; an hour off the map is faded. The hour of the largest
-    jump (measured in the full space) is drawn thick: it need not be the longest step on the picture, and that
-    is the point.
-    """
-    path = path.sort("hour")
-    x, y, hour = (path[column].to_numpy() for column in (f"{kind}_x", f"{kind}_y", "hour"))
-    off_map = path["off_map"].fill_null(value=False).to_list()
-    if len(path) == 0:
-        return figure
-    step = largest_step(jump_minute, int(hour[-1]))
-    if step is not None:
-        inside = (hour == step - 1) | (hour == step)
-        figure.add_scatter(
-            x=x[inside],
-            y=y[inside],
-            mode="lines",
-            line={"color": theme.ACCENT, "width": 7},
-            opacity=0.9,
-            hoverinfo="skip",
-            name="hour of the largest jump",
-            meta=theme.STAY,
-        )
-    last = len(path) - 1
-    quarters = np.linspace(0, max(1, last), 5).tolist()
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode="lines+markers",
-        line={"color": theme.NEUTRAL, "width": 1.4},
-        marker={
-            "color": hour,
-            "opacity": [0.3 if off else 1.0 for off in off_map],
-            "colorscale": theme.SEQUENTIAL,
-            "cmin": 0,
-            "cmax": max(1, last),
-            "size": [13 if i == last else 7 for i in range(last + 1)],
-            "line": {"color": "rgba(255, 255, 255, 0.85)", "width": 1},
-            "colorbar": {
-                "orientation": "h",
-                "x": 0.5,
-                "y": -0.02,
-                "yanchor": "top",
-                "tickvals": quarters,
-                "ticktext": [f"{quarter:g} h" for quarter in quarters],
-                "tickangle": 0,
-                "thickness": 7,
-                "len": 0.8,
-                "outlinewidth": 0,
-            },
-        },
-        customdata=hour,
-        text=[", off the map" if off else "" for off in off_map],
-        hovertemplate="hour %{customdata}%{text}<extra></extra>",
-        name="path",
-        meta=theme.STAY,
+def outline(figure: go.Figure, regions: Mapping[str, Region]) -> go.Figure:
+    """Show regions of cohorts, by side, on a map that can be drawn on, as drawings that the next replaces."""
+    return figure.update_layout(
+        selections=[
+            {
+                "type": "path",
+                "xref": "x",
+                "yref": "y",
+                "path": "M" + "L".join(f"{x},{y}" for x, y in shape) + "Z",
+                "line": {"color": theme.COHORT_COLOURS[side], "width": 2.5, "dash": "solid"},
+                "opacity": 1,
+            }
+            for side, region in regions.items()
+            for shape in region.shapes
+        ]
     )
-    figure.add_scatter(  # a ring of its own ink: hour 0 of the scale is too dark for a dark page
-        x=x[:1],
-        y=y[:1],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 14, "color": theme.START, "line": {"width": 3}},
-        hoverinfo="skip",
-        name="start",
-        meta=theme.STAY,
-    )
-    if step is not None:
-        figure.add_annotation(
-            x=0.015,
-            y=0.985,
-            xref="x domain",
-            yref="y domain",
-            text=f"<b>━</b> largest jump, full space: hour {step}",
-            font={"color": theme.ACCENT, "size": 12},
-            showarrow=False,
-        )
-    return figure
-
-
-def add_other_path(figure: go.Figure, path: pl.DataFrame, kind: str, name: str) -> go.Figure:
-    """Draw a second path in the second ink, without hours in colour: an open diamond at its start."""
-    path = path.sort("hour")
-    last = len(path) - 1
-    if last < 0:
-        return figure
-    return figure.add_scatter(
-        x=path[f"{kind}_x"].to_numpy(),
-        y=path[f"{kind}_y"].to_numpy(),
-        mode="lines+markers",
-        line={"color": theme.PIN, "width": 1.6},
-        marker={
-            "color": theme.PIN,
-            "size": [12 if i in (0, last) else 5 for i in range(last + 1)],
-            "symbol": ["diamond-open" if i == 0 else "diamond" for i in range(last + 1)],
-            "line": {"width": [2.5 if i == 0 else 0 for i in range(last + 1)]},
-        },
-        customdata=path["hour"].to_numpy(),
-        hovertemplate=f"{name}, hour %{{customdata}}<extra></extra>",
-        name=name,
-        meta=theme.STAY,
-    )
-
-
-def largest_step(minute: float | None, last_hour: int) -> int | None:
-    """The hour whose hourly step contains a minute: minute 61 lies in the step from hour 1 to hour 2.
-
-    >>> largest_step(61.0, 24), largest_step(0.0, 24), largest_step(1440.0, 24), largest_step(None, 24)
-    (2, 1, 24, None)
-    """
-    if minute is None or not math.isfinite(minute):
-        return None
-    return int(min(max(1, math.ceil(minute / 60)), last_hour))

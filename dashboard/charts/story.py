@@ -12,16 +12,10 @@ from dashboard import theme
 Series = tuple[str, str, str, pl.DataFrame]  # label, colour, symbol and rows
 
 
-def dots(
-    series: Sequence[Series],
-    labels: Mapping[str, str],
-    *,
-    published: Sequence[tuple[str, dict[str, float]]] = (),
-) -> go.Figure:
+def dots(series: Sequence[Series], labels: Mapping[str, str]) -> go.Figure:
     """ROC-AUC with its interval, an outcome a row, a line from the first series to the last.
 
-    Rows have outcome, estimate, ci_low, ci_high, n and n_events. `labels` names and orders the outcomes;
-    `published` has figures without interval by outcome, drawn as open stars.
+    Rows have outcome, estimate, ci_low, ci_high, n and n_events. `labels` names and orders the outcomes.
     """
     found = [o for o in labels if any(o in set(rows["outcome"]) for *_, rows in series)]
     at = {outcome: -i for i, outcome in enumerate(found)}
@@ -54,16 +48,6 @@ def dots(
             customdata=rows.select("ci_low", "ci_high", "n", "n_events").rows(),
             hovertemplate=f"<b>{label}</b><br>AUC %{{x:.3f}} [%{{customdata[0]:.3f}}–%{{customdata[1]:.3f}}]"
             "<br>n %{customdata[2]:,}, %{customdata[3]:,} events<extra></extra>",
-        )
-    for k, (label, values) in enumerate(published):
-        known = {outcome: values[outcome] for outcome in found if outcome in values}
-        figure.add_scatter(
-            x=list(known.values()),
-            y=[at[outcome] - 0.3 - 0.12 * k for outcome in known],
-            mode="markers",
-            marker={"size": 9, "color": theme.NEUTRAL, "symbol": ("star-open", "star")[k % 2]},
-            name=label,
-            hovertemplate=f"<b>{label}</b><br>AUC %{{x:.3f}}<extra></extra>",
         )
     theme.style(figure, height=110 + 78 * max(2, len(found)), hovermode="closest")
     figure.add_vline(x=0.5, line={"color": theme.RULE, "dash": "dot", "width": 1.3})

@@ -10,6 +10,11 @@ import polars as pl
 from dashboard import theme
 from dashboard.roc import GRID, Roc
 
+_SQUARE_PX, _AXIS_PX, _ENTRY_PX = (
+    372,
+    60,
+    43,
+)  # of the ROC figure: the square, what is below it, a curve's name
 _LINE_PX = 15  # a dot's share of the height
 DASHES = {"in_distribution": "solid", "zero_shot": "dash", "adapted": "solid"}
 
@@ -48,10 +53,18 @@ def roc_figure(curves: Sequence[tuple[str, str, str, Roc]]) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    theme.style(figure, height=500 + 42 * len(curves), hovermode="closest")
-    figure.update_layout(legend={"orientation": "v", "x": 0, "y": -0.14, "yanchor": "top"}, margin={"t": 8})
+    below = _AXIS_PX + _ENTRY_PX * len(curves)
+    theme.style(figure, height=_SQUARE_PX + below, hovermode="closest")
+    figure.update_layout(
+        legend={"orientation": "v", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        margin={"t": 8, "b": below},
+    )
     figure.update_xaxes(
-        title="False positive rate", range=[-0.01, 1.01], tickformat=".0%", constrain="domain"
+        title="False positive rate",
+        range=[-0.01, 1.01],
+        tickformat=".0%",
+        constrain="domain",
+        constraintoward="left",
     )
     figure.update_yaxes(
         title="True positive rate",
@@ -60,6 +73,7 @@ def roc_figure(curves: Sequence[tuple[str, str, str, Roc]]) -> go.Figure:
         scaleanchor="x",
         scaleratio=1,
         constrain="domain",
+        constraintoward="bottom",  # in a narrow column the space is left above, not before the legend
     )
     return figure
 

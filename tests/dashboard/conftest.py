@@ -16,18 +16,6 @@ from tests.make_study import break_study, make_study
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
 NEWER = ("deciles", "token_types", "reweighting")
-PAGES = (
-    "overview",
-    "story",
-    "map",
-    "patient",
-    "dynamics",
-    "outliers",
-    "transfer",
-    "vocabulary",
-    "training",
-    "methods",
-)
 
 
 @pytest.fixture(scope="session")

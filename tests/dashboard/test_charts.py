@@ -13,7 +13,7 @@ import pytest
 from dashboard import measures, theme
 from dashboard.associations import signs
 from dashboard.charts import associations as association_charts
-from dashboard.charts import dynamics, maps, outliers, overview, patient, token_types, transfer
+from dashboard.charts import dynamics, maps, outliers, overview, paths, patient, token_types, transfer
 from dashboard.roc import GRID, roc
 from dashboard.table_one import table_one
 from ehrfm_core.published import published
@@ -68,8 +68,8 @@ def test_the_map_keeps_the_ranges_of_the_study_whatever_is_drawn() -> None:
 
 def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
-    maps.add_path(figure, path(), "pca", jump_minute=7 * 60 + 30.0)
-    thick, line, start = figure.data[1:]
+    paths.add_path(figure, path(), "pca", jump_minute=7 * 60 + 30.0)
+    thick, line, start, end = figure.data[1:]
     assert {thick.type, line.type} == {"scatter"}
     assert thick.line.width > 3 * line.line.width
     np.testing.assert_allclose(thick.x, [7 / 20, 8 / 20])
@@ -77,6 +77,7 @@ def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick(
     assert (line.marker.cmin, line.marker.cmax) == (0, 24)
     assert start.marker.symbol == "circle-open"
     assert (start.x[0], start.y[0]) == (line.x[0], line.y[0])
+    assert (end.x[0], end.y[0]) == (line.x[-1], line.y[-1])
     assert "hour 8" in figure.layout.annotations[0].text
 
 
@@ -84,7 +85,7 @@ def test_the_hours_of_a_longer_window_have_colours_of_their_own() -> None:
     hours = np.arange(49)
     longer = pl.DataFrame({"hour": hours, "pca_x": hours / 10, "pca_y": hours / 9, "off_map": [False] * 49})
     figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
-    maps.add_path(figure, longer, "pca", jump_minute=None)
+    paths.add_path(figure, longer, "pca", jump_minute=None)
     (marker,) = (trace.marker for trace in figure.data if trace.name == "path")
     assert marker.cmax == 48
     assert list(marker.colorbar.ticktext) == ["0 h", "12 h", "24 h", "36 h", "48 h"]
@@ -97,8 +98,8 @@ def test_hours_off_the_map_are_faded_and_bins_of_them_are_grey() -> None:
     grey = np.argwhere(np.isfinite(figure.data[1].z))
     assert grey.tolist() == [[2, 3]]
     np.testing.assert_array_equal(figure.data[1].x, figure.data[0].x)
-    maps.add_path(figure, path(), "pca", jump_minute=None)
-    line = figure.data[-2]
+    paths.add_path(figure, path(), "pca", jump_minute=None)
+    (line,) = (trace for trace in figure.data if trace.name == "path")
     assert [i for i, opacity in enumerate(line.marker.opacity) if opacity < 1] == [1]
     assert "off the map" in line.text[1]
 
@@ -118,8 +119,8 @@ def test_rates_are_of_bins_with_stays_enough_and_the_rest_is_empty() -> None:
 
 def test_a_path_without_events_has_no_thick_step_and_an_empty_one_draws_nothing() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "umap", colour="#0072B2", height=300)
-    assert len(maps.add_path(figure, path(), "umap", jump_minute=None).data) == 3
-    assert len(maps.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 3
+    assert len(paths.add_path(figure, path(), "umap", jump_minute=None).data) == 4
+    assert len(paths.add_path(figure, path().clear(), "umap", jump_minute=5.0).data) == 4
 
 
 def test_site_against_site_leaves_thin_bins_empty() -> None:
@@ -323,6 +324,10 @@ def test_roc_against_the_rank_formula_and_with_a_band_around_it() -> None:
     assert len(curve.fpr) <= 400
     figure = transfer.roc_figure([("mimic · AUC", "#0072B2", "solid", curve)])
     assert figure.layout.yaxis.scaleanchor == "x"
+    several = transfer.roc_figure([(f"arm {i}", "#0072B2", "solid", curve) for i in range(5)])
+    squares = [f.layout.height - f.layout.margin.t - f.layout.margin.b for f in (figure, several)]
+    assert squares[0] == squares[1], "the legend takes no more room than it has names"
+    assert several.layout.legend.yref == "container"
 
 
 def test_roc_needs_both_classes_and_survives_a_single_event() -> None:

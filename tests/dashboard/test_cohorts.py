@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard import cohorts
+from dashboard.navigation import PAGES
 from ehrfm_core.cohorts import Cohort, Region
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, open_study
 from tests.cohorts.test_predicate import COHORTS
-from tests.dashboard.conftest import PAGES
 from tests.dashboard.test_pages import charts, fine, text
 
 Open = Callable[..., AppTest]
@@ -231,3 +231,38 @@ def test_the_figure_does_not_depend_on_the_cohorts(
         assert before.proto.spec == after.proto.spec
         assert before.proto.alt == after.proto.alt
         assert before.proto.config == after.proto.config
+
+
+def outlined(app: AppTest) -> list[list[str]]:
+    """The paths of what is outlined on each map."""
+    return [[one["path"] for one in figure["layout"].get("selections", [])] for figure in charts(app)[:2]]  # type: ignore[attr-defined]
+
+
+def test_a_cohort_that_came_by_link_is_outlined_on_its_map(
+    studies: Path, open_page: Open, link: dict[str, str]
+) -> None:
+    app = open_page(studies, "map", b="two", a=link["women"], z=link["region"])
+    fine(app)
+    path = "M-900.0,-900.0L900.0,-900.0L900.0,900.0L-900.0,900.0Z"
+    assert outlined(app) == [[], [path]]
+    assert "Outlined: cohort B (pink)." in text(app)
+    first = charts(app)[:2]
+    app.button(key="cohort-swap").click().run()
+    assert outlined(app) == [[], [path]]
+    assert "Outlined: cohort A (green)." in text(app)
+    assert charts(app)[1] != first[1], "in the other ink"
+    app.button(key="cohort-clear").click().run()
+    assert outlined(app) == [[], []]
+    assert outlined(open_page(studies, "map", b="two", a=link["elsewhere"])) == [[], []]
+
+
+def test_a_map_stays_as_it_is_whatever_becomes_of_the_cohorts(
+    studies: Path, open_page: Open, link: dict[str, str]
+) -> None:
+    app = open_page(studies, "map", b="two", a=link["region"])
+    before = charts(app)[:2]
+    app.session_state["cohort_a"] = link["women"]  # as a drawing would
+    app.query_params["a"] = link["women"]
+    app.run()
+    fine(app)
+    assert charts(app)[:2] == before

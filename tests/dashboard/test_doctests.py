@@ -9,10 +9,11 @@ import pytest
 
 MODULES = (
     "arms",
-    "charts.maps",
+    "charts.paths",
     "charts.patient",
     "cohort_tables",
     "cohort_words",
+    "navigation",
     "population",
     "quality",
     "run_cards",

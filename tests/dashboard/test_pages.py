@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.navigation import PAGES
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import site_file
-from tests.dashboard.conftest import PAGES
 from tests.make_study import make_study
 
 Open = Callable[..., AppTest]

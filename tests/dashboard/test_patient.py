@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import population, state, theme
-from dashboard.charts import maps, patient
+from dashboard.charts import maps, paths, patient
 from dashboard.charts.whole_stay import whole_stay
 from dashboard.whole_stay import joined
 from ehrfm_core.outcomes import OUTCOMES
@@ -72,10 +72,12 @@ def test_the_current_outcome_stands_out_over_what_is_usual() -> None:
 
 def test_a_second_path_is_drawn_in_the_second_ink() -> None:
     figure = maps.density_map(np.ones((10, 10)), INFO, "pca", colour="#0072B2", height=300)
-    maps.add_other_path(figure, path(), "pca", "Pinned stay")
-    assert figure.data[-1].line.color == theme.PIN
-    assert figure.data[-1].marker.symbol[0] == "diamond-open"
-    assert len(maps.add_other_path(figure, path().clear(), "pca", "x").data) == 2
+    paths.add_other_path(figure, path(), "pca", "Pinned stay")
+    line, end = figure.data[1:]
+    assert line.line.color == theme.PIN
+    assert line.marker.symbol[0] == "diamond-open"
+    assert (end.x[0], end.marker.color) == (line.x[-1], theme.PIN)
+    assert len(paths.add_other_path(figure, path().clear(), "pca", "x").data) == 3
 
 
 def test_what_is_usual_is_told_of_eleven_stays_or_more(studies: Path) -> None:

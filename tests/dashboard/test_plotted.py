@@ -16,8 +16,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import plotted, stamp, theme
+from dashboard.navigation import PAGES
 from ehrfm_core.study import open_study
-from tests.dashboard.conftest import PAGES
 
 Open = Callable[..., AppTest]
 

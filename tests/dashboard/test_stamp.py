@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import dashboard
 from dashboard import stamp, theme
-from tests.dashboard.conftest import PAGES
+from dashboard.navigation import PAGES
 from tests.make_study import make_study
 
 Open = Callable[..., AppTest]

@@ -76,11 +76,17 @@ def test_numbers_are_the_studys_own(studies: Path, open_page: Open) -> None:
     assert f"ICU after 24 h {home:.3f}" in text(open_page(studies, "story", b="two", step="5"))
 
 
+def test_the_ladder_is_that_of_the_page_transfer(studies: Path, open_page: Open) -> None:
+    (told,), page = (
+        charts(open_page(studies, name, b="two", y="long_los", step="5")) for name in ("story", "transfer")
+    )
+    assert told["data"] == page[0]["data"]
+    hollow = [trace for trace in told["data"] if str(trace["marker"]["symbol"]).endswith("-open")]  # type: ignore[attr-defined]
+    assert {trace["name"] for trace in hollow} == {"Published, MIMIC-IV → UCMC"}
+
+
 def test_the_papers_figures_are_called_the_papers(studies: Path, open_page: Open) -> None:
-    figure = charts(open_page(studies, "story", b="two", step="5"))[0]
-    stars = [trace for trace in figure["data"] if "star" in str(trace.get("marker", {}).get("symbol"))]  # type: ignore[attr-defined]
-    assert len(stars) == 2
-    assert all(trace["name"].startswith("Paper:") for trace in stars)
+    assert "published, MIMIC-IV → UCMC" in text(open_page(studies, "story", b="two", step="5"))
     assert "in the paper" in text(open_page(studies, "story", b="two", step="4"))
 
 

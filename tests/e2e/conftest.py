@@ -16,24 +16,14 @@ from typing import Any
 
 import pytest
 
+from dashboard import navigation
 from tests.make_run import make_run
 from tests.make_study import break_study, make_study
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "data_samples/studies/mimic-iv-demo"
 FIVE_SITES = {"mimic": 160, "none": 90, "institution": 90, "time": 90, "all": 90}
-PAGES = (
-    "",
-    "story",
-    "map",
-    "patient",
-    "dynamics",
-    "outliers",
-    "transfer",
-    "vocabulary",
-    "training",
-    "methods",
-)
+PAGES = tuple(map(navigation.address, navigation.PAGES))
 CHART = ".js-plotly-plot .main-svg"
 BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
 

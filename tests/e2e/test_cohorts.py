@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -109,3 +110,38 @@ def test_the_bar_fits_and_its_parts_open(browser: Any, server: str, dark: bool) 
     assert "p=mimic" in page.url
     watcher.assert_clean(page)
     page.context.close()
+
+
+def test_a_linked_cohort_is_outlined_until_one_draws_anew(browser: Any, server: str) -> None:
+    page = look(browser, width=1280)
+    watcher = Watcher(page, server)
+    open_map(page, f"{server}/map?b=two_sites&w=any")
+    drag(page, circle(0.4))
+    cohort_is_made(page)
+    word = parse_qs(urlsplit(page.url).query)["a"][0]
+    made = page.locator(".st-key-cohort-a").inner_text()
+    fresh = look(browser, width=1280)
+    open_map(fresh, f"{server}/map?b=two_sites&w=any&a={word}")
+    cohort_is_made(fresh)
+    assert fresh.evaluate(MAP)["drawn"] == 1
+    assert fresh.locator(".st-key-cohort-a").inner_text() == made, "an outline makes no cohort"
+    button(fresh, "Zoom")
+    drag(fresh, [(0.1, 0.1), (0.5, 0.5), (0.9, 0.9)])
+    fresh.wait_for_timeout(800)
+    zoomed = fresh.evaluate(MAP)["range"]
+    fresh.get_by_text("At the end of the window").first.click()
+    fresh.wait_for_timeout(1500)
+    settle(fresh)
+    after = fresh.evaluate(MAP)
+    assert (after["range"], after["drawn"]) == (zoomed, 1), "the page ran again, the map did not change"
+    shoot(fresh, "map-outlined")
+    fresh.set_viewport_size({"width": 1280, "height": 1000})
+    button(fresh, "Lasso Select")
+    drag(fresh, [(x - 0.4, y - 0.4) for x, y in circle(0.08)])  # inside the outline one would move it
+    fresh.wait_for_function("word => !location.href.includes(word)", arg=word, timeout=20_000)
+    settle(fresh)
+    again = fresh.evaluate(MAP)
+    assert (again["range"], again["drawn"]) == (zoomed, 1), "the drawing stands in the outline's place"
+    watcher.assert_clean(page)
+    page.context.close()
+    fresh.context.close()

@@ -37,11 +37,16 @@ def download(page: Any, click: Callable[[], None]) -> tuple[str, str]:
     return saved.value.suggested_filename, Path(saved.value.path()).read_text(encoding="utf-8-sig")
 
 
-def save_picture(page: Any, chart: int) -> tuple[str, str]:
+def camera(page: Any, chart: int, kind: str = "SVG") -> Callable[[], None]:
+    """The click that takes a picture of a chart."""
     figure = page.locator(".js-plotly-plot").nth(chart)
     figure.scroll_into_view_if_needed()
     figure.hover()
-    return download(page, figure.locator('.modebar-btn[data-title^="Download plot"]').click)
+    return figure.locator(f'.modebar-btn[data-title="Download plot as {kind}"]').click
+
+
+def save_picture(page: Any, chart: int) -> tuple[str, str]:
+    return download(page, camera(page, chart))
 
 
 def save_table(page: Any, table: int) -> tuple[str, str]:
@@ -79,6 +84,31 @@ def test_a_picture_of_a_synthetic_chart_carries_the_word(page: Any, exporting: s
     file, text = save_picture(page, 0)
     assert file == {"patient": "SYNTHETIC_made_lanes.svg", "transfer": "SYNTHETIC_made_recovery.svg"}[name]
     assert text.count(f">{WORD}<") == 1
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_chart_gives_a_png_beside_its_svg(browser: Any, exporting: str, dark: bool) -> None:
+    page = look(browser, dark=dark, width=1280)
+    page.add_init_script("delete window.showSaveFilePicker")
+    go(page, f"{exporting}/dynamics?b=made&y=long_los")
+    go(page, f"{exporting}/patient?b=made&y=long_los")
+    charts = page.locator(".js-plotly-plot").count()
+    assert page.locator(".modebar-btn .png").count() == charts == 3
+    for chart, name in ((0, "lanes"), (1, "small-pca")):
+        with page.expect_download(timeout=30_000) as saved:
+            camera(page, chart, "PNG")()
+        assert saved.value.suggested_filename == f"SYNTHETIC_made_{name}.png"
+        content = Path(saved.value.path()).read_bytes()
+        assert content[:8] == b"\x89PNG\r\n\x1a\n"
+        shown = page.locator(".js-plotly-plot").nth(chart).bounding_box()
+        width = int.from_bytes(content[16:20], "big")
+        assert width == pytest.approx(2 * shown["width"], abs=4), "twice as fine as the screen"
+    file, text = save_picture(page, 1)
+    assert file.endswith(".svg")
+    assert text.startswith("<svg"), "the PNG before it leaves the camera as it was"
+    assert "slider" not in text
+    assert page.locator(".js-plotly-plot .slider-container").count() == 2
+    page.context.close()
 
 
 def test_a_table_of_a_synthetic_study_carries_the_word_in_every_row(page: Any, exporting: str) -> None:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from ehrfm_core.errors import UserError
-from train.bench.dashboard_browser import PAGES, first_paint, one_visitor
+from train.bench.dashboard_browser import first_paint, one_visitor
 from train.bench.dashboard_gestures import gestures
 from train.bench.dashboard_session import session_mb
 from train.bench.dashboard_study import cached_study
 from train.bench.dashboard_visitors import walking
 from train.bench.dashboard_waiting import MB, Measured
 
-__all__ = ["PAGES", "Measured", "run"]
+__all__ = ["Measured", "run"]
 
 ROOT = Path(__file__).parents[2]
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
                     found += _crowd(browser, address, options.users, options.seed)
                 browser.close()
             found.append(Measured("server memory", _resident_mb(process.pid), "MB", CROWD_MB))
-        held = session_mb(ROOT / "dashboard" / "app.py", study, PAGES)
+        held = session_mb(ROOT / "dashboard" / "app.py", study)
         found.append(Measured("state of a session that has seen every page", held, "MB", 1))
     rows = [asdict(one) | {"verdict": one.verdict} for one in found]
     if options.json:

@@ -10,18 +10,7 @@ from typing import Any
 from train.bench.dashboard_gestures import gestures
 from train.bench.dashboard_waiting import MB, REPEATS, TIMEOUT, Measured, drawn, settled
 
-PAGES = (
-    "",
-    "story",
-    "map",
-    "patient",
-    "dynamics",
-    "outliers",
-    "transfer",
-    "vocabulary",
-    "training",
-    "methods",
-)
+LINKS = "[data-testid=stSidebarNavLink]"
 SPECS = """() => Math.max(0, ...[...document.querySelectorAll('.js-plotly-plot')].map(plot => new Blob([
   JSON.stringify({data: plot.data, layout: plot.layout},
     (key, value) => ArrayBuffer.isView(value) ? Array.from(value) : value)]).size))"""
@@ -65,7 +54,8 @@ class _Watch:
 def one_visitor(browser: Any, address: str) -> list[Measured]:
     """Every page, then zoom and change of patient, of one visitor."""
     found, specs, outside, errors, contexts = [], 0, 0, 0, 0
-    for name in PAGES:
+    names = [""]  # its menu names the others
+    for name in names:
         seconds, received = [], 0
         for turn in range(REPEATS + 1):
             page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
@@ -77,6 +67,7 @@ def one_visitor(browser: Any, address: str) -> list[Measured]:
             seconds.append(time.perf_counter() - begun)
             if turn == REPEATS:
                 settled(page)
+                names += [other for other in menu(page) if other not in names]
                 specs = max(specs, page.evaluate(SPECS))
                 contexts = max(contexts, page.evaluate("window.webglContexts"))
                 received = watch.received
@@ -105,3 +96,9 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
   if (made && String(kind).startsWith('webgl')) window.webglContexts += 1;
   return made;
 };"""
+
+
+def menu(page: Any) -> list[str]:
+    """The pages that the menu names, by the last part of their addresses; the first page has none."""
+    links = page.locator(LINKS).evaluate_all("links => links.map(link => new URL(link.href).pathname)")
+    return [link.rpartition("/")[2] for link in links]

@@ -12,16 +12,16 @@ from streamlit.vendor.pympler.asizeof import asizeof
 TIMEOUT = 180  # seconds of one page
 
 
-def session_mb(app: Path, study: Path, pages: tuple[str, ...]) -> float:
-    """MB of a session's state once it has seen the pages, by Streamlit's own way of counting.
+def session_mb(app: Path, study: Path) -> float:
+    """MB of a session's state once it has seen every page, by Streamlit's own way of counting.
 
     Runs `app` in this process: the server's `/_stcore/metrics` counts a live session by its number of keys,
     since it holds objects whose size cannot be told. Raises RuntimeError where a page shows an exception.
     """
     with patch.object(sys, "argv", [str(app), "--studies", str(study.absolute())]):
         session = AppTest.from_file(str(app), default_timeout=TIMEOUT).run()
-        for page in pages:
-            session.switch_page(f"app_pages/{page or 'overview'}.py").run()
+        for page in sorted((app.parent / "app_pages").glob("[a-z]*.py")):
+            session.switch_page(f"app_pages/{page.name}").run()
             if session.exception:
-                raise RuntimeError(f"{page or 'overview'}: {session.exception[0].value}")
+                raise RuntimeError(f"{page.name}: {session.exception[0].value}")
     return float(asizeof(session.session_state._state)) / 1e6

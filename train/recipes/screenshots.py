@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ehrfm_core.errors import UserError
 from train.bench.dashboard import find_browser, served
-from train.bench.dashboard_browser import PAGES, TIMEOUT, drawn, settled
+from train.bench.dashboard_browser import TIMEOUT, drawn, menu, settled
 from train.progress import say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,13 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         with served(options.study) as (address, _, _), playwright() as play:
             browser = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-            for name in PAGES:
+            names = [""]  # its menu names the others
+            for name in names:
                 scheme = "dark" if options.dark else "light"
                 viewport = {"width": WIDTH, "height": HEIGHT}
                 page = browser.new_context(viewport=viewport, color_scheme=scheme).new_page()
                 page.goto(f"{address}/{name}?y=Long+stay", timeout=TIMEOUT)
                 drawn(page, name)
                 settled(page)
+                names += [other for other in menu(page) if other not in names]
                 file = options.out / f"{name or 'overview'}{'-dark' if options.dark else ''}.png"
                 page.screenshot(path=str(file))
                 page.context.close()

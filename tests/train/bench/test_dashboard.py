@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.navigation import PAGES
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import open_study
 from tests.dashboard.conftest import open_page  # noqa: F401
@@ -85,10 +86,13 @@ def test_it_measures_every_page(work: Path, capsys: pytest.CaptureFixture[str]) 
     found = json.loads(capsys.readouterr().out)
     assert status in (0, 1)
     told = {row["what"]: row for row in found["measured"]}
-    for page in dashboard.PAGES:
-        assert told[f"{page or 'overview'}: first paint, warm"]["value"] > 0
+    for page in PAGES:
+        assert told[f"{page}: first paint, warm"]["value"] > 0
     for nothing in ("WebGL contexts a page", "requests outside", "console errors"):
         assert told[nothing]["value"] == 0
     assert told["zoom redraw on the map"]["value"] < 5000
     assert 0 < told["largest figure"]["value"] < 2
-    assert "map: first paint of the last of 2 visitors" in told
+    assert told["with 2 visitors: map, all at once"]["value"] > 0
+    assert told["exceptions shown to them"]["value"] == 0
+    assert 0 < told["state of a session that has seen every page"]["value"] < 1
+    assert 0 < told["sent by the browser for it"]["value"] < 50

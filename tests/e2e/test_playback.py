@@ -1,0 +1,78 @@
+"""A path that plays: in the browser alone, over a density and a zoom that stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import CHART, look, settle
+from tests.e2e.test_browser import Watcher
+
+pytestmark = pytest.mark.browser
+
+PCA = "[data-testid=stPlotlyChart][aria-label*='PCA map']"
+STATE = """chart => {
+    const plot = chart.querySelector('.js-plotly-plot'), layout = plot._fullLayout;
+    const length = name => [...(plot._fullData.find(trace => trace.name === name)?.x || [])].length;
+    return {zoom: layout.xaxis.range, hour: layout._currentFrame, slider: layout.sliders[0].active,
+            path: length('path'), pinned: length('Pinned stay'),
+            heat: chart.querySelectorAll('.hm image').length};
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_both_paths_play_and_zoom_and_density_stay(browser: Any, server: str, dark: bool) -> None:
+    page = look(browser, dark=dark)
+    watcher = Watcher(page, server)
+    sent: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(len(frame))))
+    page.goto(f"{server}/patient?b=two_sites&p=ucmc/u10000007")
+    page.wait_for_selector(CHART, timeout=60_000)
+    settle(page)
+    chart = page.locator(PCA).first
+    chart.scroll_into_view_if_needed()
+    first = chart.evaluate(STATE)
+    assert (first["path"], first["slider"]) == (25, 24), "the whole path stands there at first"
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.8 * box["height"])
+    page.mouse.up()
+    page.wait_for_timeout(700)
+    zoomed = chart.evaluate(STATE)["zoom"]
+    assert zoomed != first["zoom"]
+    sent.clear()
+    chart.locator(".updatemenu-button").click()
+    page.wait_for_timeout(1500)
+    midway = chart.evaluate(STATE)
+    assert 1 < midway["path"] < 25
+    assert midway["pinned"] == midway["path"]
+    assert midway["slider"] == int(midway["hour"]) == midway["path"] - 1
+    page.wait_for_timeout(5500)
+    last = chart.evaluate(STATE)
+    assert (last["path"], last["slider"]) == (25, 24)
+    assert {tuple(seen["zoom"]) for seen in (midway, last)} == {tuple(zoomed)}
+    assert first["heat"] == midway["heat"] == last["heat"] > 0, "the density is not wiped off"
+    assert not sent, "the server hears nothing of it"
+    watcher.assert_clean(page)
+    page.context.close()
+
+
+def test_the_slider_stops_what_plays(browser: Any, server: str) -> None:
+    page = look(browser)
+    page.goto(f"{server}/story?b=two_sites")
+    settle(page)
+    chart = page.locator("[data-testid=stPlotlyChart]").first
+    chart.locator(".updatemenu-button").click()
+    page.wait_for_timeout(700)
+    rail = chart.locator(".slider-rail-touch-rect").bounding_box()
+    page.mouse.click(rail["x"] + 0.5 * rail["width"], rail["y"] + 0.5 * rail["height"])
+    page.wait_for_timeout(800)
+    stopped = chart.evaluate(STATE)
+    assert abs(stopped["slider"] - 12) <= 1
+    assert stopped["path"] == stopped["slider"] + 1
+    page.wait_for_timeout(800)
+    assert chart.evaluate(STATE) == stopped
+    page.context.close()
