@@ -1,0 +1,115 @@
+"""`python -m train.recipes.open_hospitals cinc2012|cinc2019 WORK SRC …`: the study on real, open patients.
+
+cinc2012: one collection of ICU stays; a model is pretrained, read and fine-tuned on a part of them and tested
+on the others: death in hospital and a stay over 7 days.
+
+cinc2019: two hospitals, sepsis after the first 24 hours; a model of A goes to B, unchanged and adapted, and a
+model of B to A.
+
+Beside every model stands gradient boosting on the values as they were charted (last, lowest, highest, mean
+and number of each variable, age, sex, type of unit), fitted on the same stays. Figures are those of the test
+splits; nothing is chosen there. WORK/report.md has the tables, WORK/studies the studies for the dashboard.
+What is finished is not run again. SRC is what PhysioNet gives (`python -m train import cinc2012 --help`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ehrfm_core.errors import UserError
+from ehrfm_core.study.files import replacing
+from ehrfm_core.study.reader import open_study
+from train.__main__ import main as train
+from train.numbers import positive_number, seed_number
+from train.progress import say
+from train.recipes.open_tables import Direction, markdown
+from train.training_options import SIZES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fixed for a collection: the options of its studies, found on tuning splits (docs/log.md)."""
+
+    options: tuple[str, ...]
+    epochs: int
+    sites: tuple[str, ...]
+    own_outcomes: bool = False
+
+
+COMMON = ("--preset", "fused", "--events", "all", "--probe-c", "tuned")
+PLANS = {
+    "cinc2012": Plan((*COMMON,), 10, ("bidmc",)),
+    "cinc2019": Plan((*COMMON, "--local-training", "none"), 4, ("hospital_a", "hospital_b"), True),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the study; return the exit status (0 done, 1 the input is at fault, 130 interrupted)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options, PLANS[options.collection])
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace, plan: Plan) -> int:
+    clif = options.work / "clif"
+    if status := train(["import", options.collection, *map(str, options.sources), str(clif)]):
+        return status
+    folders = {site: clif / site if len(plan.sites) > 1 else clif for site in plan.sites}
+    directions = []
+    for source in plan.sites:
+        others = [site for site in plan.sites if site != source]
+        study = options.work / "studies" / "-to-".join([source, *others])
+        if status := train([*_study_arguments(study, folders, source, plan, options)]):
+            return status
+        directions.append(Direction(open_study(study), folders))
+    text = markdown(options.collection, directions, seed=options.seed)
+    with replacing(options.work / "report.md") as file:
+        file.write_text(text, encoding="utf-8")
+    say(text)
+    return 0
+
+
+def _study_arguments(
+    study: Path, folders: dict[str, Path], source: str, plan: Plan, options: argparse.Namespace
+) -> list[str]:
+    found = ["study", str(study), "--source", source, "--size", options.size, "--seed", str(options.seed)]
+    for site, folder in folders.items():
+        found += ["--site", f"{site}={folder}"]
+    found += ["--epochs", str(options.epochs or plan.epochs), *plan.options]
+    found += ["--outcomes", str(options.work / "clif" / "outcomes.yaml")] if plan.own_outcomes else []
+    for name in ("device", "finetune_epochs", "repeats", "bootstrap"):
+        value = getattr(options, name)
+        found += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.recipes.open_hospitals",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("collection", choices=sorted(PLANS))
+    parser.add_argument("work", type=Path, metavar="WORK", help="folder of tables, studies and report")
+    parser.add_argument("sources", type=Path, nargs="+", metavar="SRC", help="the collection's files")
+    parser.add_argument("--size", choices=SIZES, default="tiny", help="size of the model (tiny)")
+    parser.add_argument("--epochs", type=positive_number, metavar="N", help="of pretraining (by collection)")
+    parser.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
+    parser.add_argument("--repeats", type=positive_number, metavar="N", help="draws of local stays (5)")
+    parser.add_argument("--bootstrap", type=positive_number, metavar="N", help="replicates (1000)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    parser.add_argument("--seed", type=seed_number, default=0, metavar="N", help="of all that is random (0)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
