@@ -79,6 +79,6 @@ def table(
     )
     if len(listed) > ROWS:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.pagination(math.ceil(len(listed) / ROWS), default=home, key=paged)
+            st.pagination(math.ceil(len(listed) / ROWS), default=home, key=paged, width=430)
             end = min(begin + ROWS, len(listed))
             st.markdown(f":gray[{begin + 1:,} to {end:,} of {len(listed):,}]", width="content")

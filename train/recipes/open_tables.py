@@ -167,7 +167,7 @@ def _table(
     )
     single = areas(labels, scores)
     intervals = area_intervals(labels, scores, first[ID].to_numpy())
-    rows = [(*HEAD[:4], head, HEAD[5])]
+    rows: list[tuple[str, ...]] = [(*HEAD[:4], head, HEAD[5])]
     for i, key in enumerate(keys):
         area, low, high = intervals[i]
         cells = [*key, f"{area:.3f} [{low:.3f}, {high:.3f}]", "", ""]
