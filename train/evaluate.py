@@ -54,7 +54,7 @@ def evaluate(
     """
     # tables of an older contract are made again
     settings = {"seed": seed, "n_bootstrap": n_bootstrap, "version": __version__, "tables": _digest()}
-    settings |= {"repeats": repeats, "finetuning": asdict(finetuning) if finetuning else None}
+    settings |= {"repeats": repeats, "finetuning": _told(finetuning)}
     settings["local_training"] = asdict(local) | {"methods": list(local.methods)} if local else None
     choose_penalty = "probe_c" in manifest.stages["embed"].settings
     settings |= {"choose_penalty": True} if choose_penalty else {}
@@ -139,6 +139,13 @@ def evaluate(
     ran = run_stage(folder, manifest, "evaluate", settings=settings, inputs=inputs, work=work)
     shutil.rmtree(folder / KEPT, ignore_errors=True)  # not before the stage is on record
     return ran
+
+
+def _told(finetuning: FinetuneSettings | None) -> dict[str, object] | None:
+    """The settings as they are written down; those of before pooling stay as they were."""
+    if finetuning is None:
+        return None
+    return {name: value for name, value in asdict(finetuning).items() if (name, value) != ("pooling", "last")}
 
 
 def _digest() -> str:

@@ -35,6 +35,12 @@ def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--finetune-models", choices=["one", "each"], help="one for all outcomes, or one for each (one)"
     )
+    group.add_argument(
+        "--finetune-pooling",
+        choices=["last", "mean"],
+        help="what the head of a fine-tuned model reads: the last state, or beside it the mean states of the "
+        "window and of its last 40 tokens (last)",
+    )
     group.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
     group.add_argument("--finetune-rate", type=above_zero, metavar="X", help="highest learning rate (3e-5)")
     group.add_argument(
@@ -65,6 +71,7 @@ def finetune_settings(
         "method": options.finetune,
         "cuts": options.cuts,
         "models": options.finetune_models,
+        "pooling": options.finetune_pooling,
         "epochs": options.finetune_epochs,
         "learning_rate": options.finetune_rate,
     }

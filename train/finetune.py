@@ -15,11 +15,13 @@ from scipy.special import expit
 from transformers import LlamaForCausalLM
 
 from ehrfm_core.clif.tables import ID
+from ehrfm_core.dynamics.forward import Forward
 from ehrfm_core.dynamics.readouts import LinearReadouts
+from ehrfm_core.dynamics.states import last_states
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.adaptation import clearly_better, coarse, draws, entries
 from ehrfm_core.evaluation.arms import rows_of, threshold_row
-from ehrfm_core.evaluation.probes import Probe, readouts
+from ehrfm_core.evaluation.probes import Probe, fit_source_probes, readouts
 from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
 from ehrfm_core.model.finetuned_file import keep, restore
@@ -60,14 +62,16 @@ def finetuned_predictions(
 
     `kept` is the folder of finished runs, `identity` says of what they are.
     """
-    head = readouts(probes)
-    if head is None:
-        note = f"No outcome could be fitted at {study.source}, so no model was fine-tuned."
-        return Tuned(pl.DataFrame(schema=SCHEMA), pl.DataFrame(schema=THRESHOLDS), [note], {})
     tokenizer = Tokenizer.from_json(study.tokenizer())
     start = load(study.folder / MODEL, device=device)
     windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
     home = windows[study.source]
+    if settings.pooling != "last":
+        probes = _pooled_probes(home, Forward(start, device=device, bf16=bf16), settings.pooling)
+    head = readouts(probes)
+    if head is None:
+        note = f"No outcome could be fitted at {study.source}, so no model was fine-tuned."
+        return Tuned(pl.DataFrame(schema=SCHEMA), pl.DataFrame(schema=THRESHOLDS), [note], {})
     predictions, thresholds = [pl.DataFrame(schema=SCHEMA)], [pl.DataFrame(schema=THRESHOLDS)]
     summary: dict[str, object] = {}
     notes = []
@@ -90,6 +94,25 @@ def finetuned_predictions(
                 predictions += runs.adapt(tuned, window, unchanged, repeats=repeats, seed=seed)
         thresholds.append(runs.thresholds(tuned, home))
     return Tuned(pl.concat(predictions), pl.concat(thresholds), notes, summary)
+
+
+def _pooled_probes(window: Windows, forward: Forward, pooling: str) -> dict[str, Probe]:
+    """Probes of pooled states, from which training starts; C is chosen on the tuning split."""
+
+    def read(split: str) -> tuple[pl.DataFrame, np.ndarray]:
+        rows = np.flatnonzero(window.split(split))
+        with progress_bar(f"read {window.site}, {split} split", " tokens") as bar:
+            states = last_states(
+                forward,
+                window.tokens.take(rows),
+                context=window.context.take(rows),
+                pooling=pooling,
+                progress=bar,
+            )
+        return window.stays[rows], states
+
+    probes, _ = fit_source_probes(*read("train"), window.outcomes, tuning=read("tuning"))
+    return probes
 
 
 def _only(head: LinearReadouts, name: str) -> LinearReadouts:

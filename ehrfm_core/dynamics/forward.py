@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM
 from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.model.attention import IMPLEMENTATION
 from ehrfm_core.model.packing import NOT_SCORED
+from ehrfm_core.model.pooling import pooled
 
 LOGITS_AT_ONCE = 1 << 25  # token × vocabulary, 128 MB in fp32
 
@@ -110,10 +111,14 @@ class Forward:
         return out.last_hidden_state[0].float()
 
     @torch.inference_mode()
-    def states_of(self, tensors: Sequence[torch.Tensor], last: np.ndarray) -> np.ndarray:
-        """R at the tokens `last` alone (S × D)."""
+    def states_of(
+        self, tensors: Sequence[torch.Tensor], first: np.ndarray, last: np.ndarray, *, pooling: str = "last"
+    ) -> np.ndarray:
+        """R at the tokens `last` alone (S × D), or pooled over `first` … `last` (see `model.pooling`)."""
         tokens, positions, _, stays = tensors
-        return self.hidden(tokens, positions, stays)[self._on_device(last)].cpu().numpy()
+        hidden = self.hidden(tokens, positions, stays)
+        rows = (self._on_device(first), self._on_device(last))
+        return pooled(hidden, *rows, pooling=pooling).cpu().numpy()
 
     @torch.inference_mode()
     def read(self, tensors: Sequence[torch.Tensor], places: PackPlaces) -> PackReadOut:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ehrfm_core.dynamics.forward import Forward, PackPlaces, PackReadOut
 from ehrfm_core.model.packing import PAD_UNIT, Pack, Pieces, make_pack
+from ehrfm_core.model.pooling import pooled_width
 from ehrfm_core.model.scorer import to_tensors
 from ehrfm_core.ragged import Ragged
 
@@ -120,16 +121,22 @@ def last_states(
     windows: Ragged,
     *,
     context: Ragged | None = None,
+    pooling: str = "last",
     pack_tokens: int = PACK_TOKENS,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """R at the last token of each window (n × D) and nothing else: a pass without the output layer."""
+    """R at the last token of each window (n × D) and nothing else: a pass without the output layer.
+
+    With another `pooling` (see `model.pooling`) what it makes of the window's states.
+    """
+    before = context.lengths if context else np.zeros(len(windows), dtype=np.int64)
     windows = context.joined(windows) if context else windows
-    states = np.empty((len(windows), forward.model.config.hidden_size), dtype=np.float32)
+    width = pooled_width(forward.model.config.hidden_size, pooling)
+    states = np.empty((len(windows), width), dtype=np.float32)
     done = 0
     for indices, pack in packs_of(windows, pack_tokens):
-        last = pack.bounds[1 : len(indices) + 1] - 1
-        states[indices] = forward.states_of(to_device(forward, pack), last)
+        first, last = pack.bounds[: len(indices)] + before[indices], pack.bounds[1 : len(indices) + 1] - 1
+        states[indices] = forward.states_of(to_device(forward, pack), first, last, pooling=pooling)
         done += int(windows.lengths[indices].sum())
         if progress:
             progress(done, len(windows.values), "")

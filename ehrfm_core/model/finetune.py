@@ -28,6 +28,7 @@ from ehrfm_core.model.area import area
 from ehrfm_core.model.attention import IMPLEMENTATION
 from ehrfm_core.model.lora import add_lora, merge_lora
 from ehrfm_core.model.packing import PAD_UNIT, Pieces, epoch_of_packs, make_pack
+from ehrfm_core.model.pooling import POOLINGS, pooled
 from ehrfm_core.model.scorer import to_tensors
 from ehrfm_core.ragged import Ragged
 
@@ -35,13 +36,16 @@ METHODS = ("all", "lora")
 CUTS = ("last", "random")
 MODELS = ("one", "each")
 Progress = Callable[[int, int, str], None]
+Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor, torch.Tensor]
+"""A pack, the first token of each window, the token that is read, and the labels."""
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
     """What determines the weights of a fine-tuned model.
 
-    `method`: `all` weights or `lora`. `cuts`: the loss stands at the `last` token of the window, or at a
+    `method`: `all` weights or `lora`. `pooling`: the head reads the `last` state, or `mean` states beside it
+    (see `model.pooling`). `cuts`: the loss stands at the `last` token of the window, or at a
     token drawn anew in every epoch (`random`), for risks that are read within the window. `learning_rate` is
     the highest; it rises over the first tenth of the steps and falls to 0. After `patience` epochs without a
     better tuning AUC the run ends. `models`: `one` for all outcomes, or one for `each`; `finetune` itself
@@ -58,10 +62,12 @@ class FinetuneSettings:
     clip_norm: float = 1.0
     rank: int = 8
     models: str = "one"
+    pooling: str = "last"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("method", METHODS), ("cuts", CUTS), ("models", MODELS)):
+        choices = {"method": METHODS, "cuts": CUTS, "models": MODELS, "pooling": POOLINGS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}.")
 
@@ -105,11 +111,15 @@ class Finetuned:
     head: LinearReadouts
     best_epoch: int
     curve: list[dict[str, float]] = field(default_factory=list)
+    pooling: str = "last"
 
     def logits(self, data: Labelled, *, device: str = "cpu", bf16: bool = False) -> np.ndarray:
         """Logits of every outcome at the end of each window (n × K), in one pass."""
         states = last_states(
-            Forward(self.model, device=device, bf16=bf16), data.windows, context=data.context
+            Forward(self.model, device=device, bf16=bf16),
+            data.windows,
+            context=data.context,
+            pooling=self.pooling,
         )
         return states.astype(np.float64) @ self.head.weight + self.head.bias
 
@@ -127,6 +137,7 @@ def finetune(
 ) -> Finetuned:
     """Train all outcomes of `head` at once, from `start` and `head`, which are left as they are.
 
+    `head` reads what `settings.pooling` gives: D numbers a stay, or 3 · D.
     Where the tuning split gives no AUC at all there is nothing to stop by, and the start is what comes out.
     The same seed gives the same weights, bit for bit on a CPU. Raises UserError where no training stay counts
     or the loss is not a number.
@@ -135,11 +146,11 @@ def finetune(
     if not len(train):
         raise UserError("No stay of the training split counts for any outcome: nothing to fine-tune on.")
     model = copy.deepcopy(start).to(device)  # type: ignore[arg-type]
-    net = _Classifier(model, head, bf16=bf16).to(device)
-    run = Finetuned(model, head, 0)
+    net = _Classifier(model, head, bf16=bf16, pooling=settings.pooling).to(device)
+    run = Finetuned(model, head, 0, pooling=settings.pooling)
     best_area = _tuning_area(run, tuning, device=device, bf16=bf16)
     if math.isnan(best_area):
-        return Finetuned(_ready(model), head, 0, [{"epoch": 0.0}])
+        return Finetuned(_ready(model), head, 0, [{"epoch": 0.0}], settings.pooling)
     curve = [{"epoch": 0.0, "tuning_auc": best_area}]
     best, best_epoch = _kept(net), 0
     trained = (
@@ -162,11 +173,11 @@ def finetune(
     for epoch in range(1, settings.epochs + 1):
         net.train()
         summed, scored = 0.0, 0
-        for tensors, rows, labels in epochs.batches(epoch, device):
+        for tensors, first, rows, labels in epochs.batches(epoch, device):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _rate(step, total)
             optimizer.zero_grad(set_to_none=True)
-            loss, n = net.loss(tensors, rows, labels)
+            loss, n = net.loss(tensors, first, rows, labels)
             (loss / max(n, 1)).backward()
             nn.utils.clip_grad_norm_([*body, *net.head.parameters()], settings.clip_norm)
             optimizer.step()
@@ -178,7 +189,7 @@ def finetune(
                 )
             if progress:
                 progress(step, total, f"loss {summed / max(scored, 1):.4f}, tuning AUC {best_area:.3f}")
-        now = Finetuned(model, net.readouts(), epoch)
+        now = Finetuned(model, net.readouts(), epoch, pooling=settings.pooling)
         found = _tuning_area(now, tuning, device=device, bf16=bf16)
         curve.append({"epoch": float(epoch), "loss": summed / max(scored, 1), "tuning_auc": found})
         if found > best_area:
@@ -193,13 +204,14 @@ def finetune(
     else:
         net.load_state_dict(best)
         merge_lora(model.model)
-    return Finetuned(_ready(model), head if best_epoch == 0 else net.readouts(), best_epoch, curve)
+    final = head if best_epoch == 0 else net.readouts()
+    return Finetuned(_ready(model), final, best_epoch, curve, settings.pooling)
 
 
 class _Classifier(nn.Module):
-    def __init__(self, model: LlamaForCausalLM, head: LinearReadouts, *, bf16: bool) -> None:
+    def __init__(self, model: LlamaForCausalLM, head: LinearReadouts, *, bf16: bool, pooling: str) -> None:
         super().__init__()
-        self.model, self.bf16, self.names = model, bf16, head.names
+        self.model, self.bf16, self.names, self.pooling = model, bf16, head.names, pooling
         model.set_attn_implementation(IMPLEMENTATION)
         self.head = nn.Linear(head.weight.shape[0], len(head.names))
         with torch.no_grad():
@@ -207,16 +219,24 @@ class _Classifier(nn.Module):
             self.head.bias.copy_(torch.from_numpy(head.bias))
 
     def loss(
-        self, tensors: tuple[torch.Tensor, ...], rows: torch.Tensor, labels: torch.Tensor
+        self,
+        tensors: tuple[torch.Tensor, ...],
+        first: torch.Tensor,
+        rows: torch.Tensor,
+        labels: torch.Tensor,
     ) -> tuple[torch.Tensor, int]:
-        """Summed nats of the labels (S × K) that count, at the tokens `rows` (S); and how many count."""
+        """Summed nats of the labels (S × K) that count, and how many count.
+
+        Read at the tokens `rows` (S), pooled from the windows' `first` (S).
+        """
         tokens, positions, _, stays = tensors
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16):
             embedded = self.model.model.embed_tokens(tokens[None])
             if self.bf16:
                 embedded = embedded.to(torch.bfloat16)
             hidden = self.model.model(inputs_embeds=embedded, position_ids=positions[None], stays=stays)
-        logits = self.head(hidden.last_hidden_state[0][rows].float())
+        states = pooled(hidden.last_hidden_state[0].float(), first, rows, pooling=self.pooling)
+        logits = self.head(states)
         counts = torch.isfinite(labels)
         wanted = torch.where(counts, labels, 0.0)
         nats = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
@@ -243,26 +263,24 @@ class _Epochs:
     def _packs(self, generator: np.random.Generator) -> list[np.ndarray]:
         return epoch_of_packs(self.pieces.lengths, pack_tokens=self.pack_tokens, generator=generator)
 
-    def batches(
-        self, epoch: int, device: str
-    ) -> list[tuple[tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor]]:
+    def batches(self, epoch: int, device: str) -> list[Batch]:
         generator = np.random.default_rng([self.settings.seed, epoch])
         return [self._batch(pack, generator, device) for pack in self._packs(generator)]
 
-    def _batch(
-        self, chosen: np.ndarray, generator: np.random.Generator, device: str
-    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor]:
+    def _batch(self, chosen: np.ndarray, generator: np.random.Generator, device: str) -> Batch:
         length = int(self.pieces.lengths[chosen].sum())
         pack = make_pack(self.pieces, chosen, pad=0, pad_to=-(-length // PAD_UNIT) * PAD_UNIT)
         last = self.data.windows.lengths[chosen] - 1
         at = last
         if self.settings.cuts == "random":
             at = generator.integers(np.minimum(self.data.prefix - 1, last), last + 1)
-        rows = pack.bounds[: len(chosen)] + self.before[chosen] + at
+        first = pack.bounds[: len(chosen)] + self.before[chosen]
+        begins, rows = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (first, first + at))
         labels = torch.from_numpy(self.data.labels[chosen].astype(np.float32))
         return (
             to_tensors(pack, device, fixed=False),
-            torch.from_numpy(rows.astype(np.int64)).to(device),
+            begins,
+            rows,
             labels.to(device),
         )
 

@@ -21,6 +21,7 @@ def keep(path: Path, tuned: Finetuned) -> None:
     """Write the weights, the head and what is known of the run. Raises UserError where the disk is full."""
     head = (torch.from_numpy(tuned.head.weight), torch.from_numpy(tuned.head.bias))
     known = {"best_epoch": tuned.best_epoch, "curve": tuned.curve, "names": list(tuned.head.names)}
+    known["pooling"] = tuned.pooling
     tensors = weights_of(tuned.model) | dict(zip(HEAD, head, strict=True))
     write_tensors(path, tensors, {"run": json.dumps(known)})
 
@@ -36,6 +37,5 @@ def restore(path: Path, start: LlamaForCausalLM) -> Finetuned | None:
         return None
     model = copy.deepcopy(start)
     model.load_state_dict(tensors, strict=False)  # tied weights stand once
-    return Finetuned(
-        model.eval(), LinearReadouts(tuple(known["names"]), weight, bias), known["best_epoch"], known["curve"]
-    )
+    head = LinearReadouts(tuple(known["names"]), weight, bias)
+    return Finetuned(model.eval(), head, known["best_epoch"], known["curve"], known.get("pooling", "last"))
