@@ -131,7 +131,7 @@ def _short(found: tuple[int, int, int]) -> str:
     known = n >= cohort_words.MIN_CELL and counted >= cohort_words.MIN_CELL
     if not known or 0 < events < cohort_words.MIN_CELL:
         return cohort_words.size(n)
-    return f"{n:,} ({cohort_words.rate(counted, events)})"
+    return f"{n:,}, event {cohort_words.rate(counted, events)}"
 
 
 def _told(study: Study, cohort: Cohort, outcome: Outcome) -> str:
@@ -194,7 +194,10 @@ def _tools(study: Study, outcome: Outcome) -> DeltaGenerator:
 
 def link() -> str:
     """The address of the view, with everything that is chosen; defaults too, which differ elsewhere."""
-    bound = {key: st.session_state[key] for key in BOUND if st.session_state.get(key) is not None}
-    rest = [key for key in st.query_params if key not in bound]
-    pairs = [*bound.items(), *((key, value) for key in rest for value in st.query_params.get_all(key))]
+    chosen = {key: state.in_url(key) for key in BOUND if st.session_state.get(key) is not None}
+    # a page that shows no single stay leaves them out of its address
+    held = {state.FOCUS: state.focus(), state.PIN: state.pin()}
+    chosen |= {key: "/".join(stay) for key, stay in held.items() if stay}
+    rest = [key for key in st.query_params if key not in chosen]
+    pairs = [*chosen.items(), *((key, value) for key in rest for value in st.query_params.get_all(key))]
     return f"{st.context.url or ''}?{urlencode(pairs)}"

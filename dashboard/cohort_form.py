@@ -73,6 +73,7 @@ def _made(
             if chosen["new-outcome"] != "counts":
                 kept[outcome.name] = chosen["new-outcome"] == "yes"
         cohorts.wipe()
+        st.toast(f"Cohort {side.upper()} is made; it is compared at the foot of the page Map.")
         cohorts.put(
             side,
             cohorts.made_here(

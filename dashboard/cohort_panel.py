@@ -87,7 +87,7 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
         )
     st.caption(
         f"{n}. {outcome.label}: {events}.{overlap} Shares, or means of numbers. Difference in percentage "
-        "points with Newcombe's 95 % interval; SD: difference over the pooled standard deviation, 95 % "
+        "points with Newcombe's 95 % interval; SMD: difference over the pooled standard deviation, 95 % "
         "interval; q as below. Stays are taken as independent, though a patient may have several. Counts "
         "from 1 to 10, and what follows from them, are not shown."
     )
@@ -114,7 +114,8 @@ def _categories(charted: pl.DataFrame, n: tuple[int, int], names: tuple[str, str
             key="cohort-effects",
             alt=f"Dot plot: the categories of tokens that differ most between {names[0]} and {names[1]}",
             caption=f"The {len(shown)} of {len(known)} categories that differ most in the share of stays "
-            f"that have them in the window; {_sizes(n, names)}. 95 % intervals; filled: q below 0.05.",
+            f"that have them in the window; {_sizes(n, names)}. 95 % intervals, each by itself; filled: q "
+            "below 0.05" + (": **none is**." if (known["q_value"] >= 0.05).all() else "."),
         )
     with right:
         ui.table(

@@ -18,7 +18,7 @@ def columns(title: str) -> dict[str, Any]:
     text = st.column_config.TextColumn
     return {
         title: text(title, width=210),
-        "SD": text("SD", help="Standardised difference with its 95 % interval"),
+        "SMD": text("SMD", help="Standardised mean difference with its 95 % interval"),
         "q": text("q", width=70, help="Benjamini and Hochberg, over the rows of this table"),
     }
 
@@ -31,7 +31,7 @@ def readable(frame: pl.DataFrame, names: tuple[str, str], title: str) -> pl.Data
             names[0]: _cell(row, "a"),
             names[1]: _cell(row, "b"),
             "Difference": _difference(row),
-            "SD": "—" if row["effect"] is None else _interval(row["effect"], row["low"], row["high"], 2),
+            "SMD": "—" if row["effect"] is None else _interval(row["effect"], row["low"], row["high"], 2),
             "q": q(row["q_value"]),
         }
         for row in frame.iter_rows(named=True)
@@ -94,7 +94,7 @@ def categories(frame: pl.DataFrame, names: tuple[str, str]) -> pl.DataFrame:
         family.alias("Family"),
         (100 * pl.col("rate_a")).alias(names[0]),
         (100 * pl.col("rate_b")).alias(names[1]),
-        pl.col("effect").alias("SD"),
+        pl.col("effect").alias("SMD"),
         pl.col("q_value").alias("q"),
     )
 
@@ -106,7 +106,7 @@ def category_columns(names: tuple[str, str]) -> dict[str, Any]:
     return {
         names[0]: number(f"{names[0]}, %", format="%.1f", help=hidden),
         names[1]: number(f"{names[1]}, %", format="%.1f", help=hidden),
-        "SD": number("SD", format="%.2f", help="Standardised difference"),
+        "SMD": number("SMD", format="%.2f", help="Standardised mean difference"),
         "q": number("q", format="%.2g", help="Benjamini and Hochberg, over the categories"),
     }
 

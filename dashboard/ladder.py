@@ -182,7 +182,9 @@ def _table(own: Sequence[Steps], choice: Choice) -> None:
             f"{choice.target}, unchanged": [figure(one.away) for one in own],
             "Gap": [figure(one.gap, sign=True) for one in own],
             "After local training": [figure(one.adapted) for one in own],
-            "Local data bring": [figure(one.gain, sign=True) for one in own],
+            "Local data bring": [
+                "left as it was" if one.left else figure(one.gain, sign=True) for one in own
+            ],
             "Recovered": [share(one) for one in own],
         }
     ui.table(pl.DataFrame(columns), alt="The ladder in numbers: every rung and difference with its interval")

@@ -97,10 +97,14 @@ def _lost(worst: Sequence[Steps], home: str, target: str) -> str:
 
 def _none(known: Sequence[Steps], target: str) -> str:
     largest = max(known, key=lambda one: one.gap.value if one.gap else 0.0)
-    return (
+    words = (
         f"**No outcome is clearly worse at {target}:** the largest gap is that of "
         f"{ui.inline(largest.label)}, {figure(largest.gap)}."
     )
+    untold = [ui.inline(one.label) for one in known if one.gap and one.gap.low is None]
+    if not untold:
+        return words
+    return f"{words} That is no sign that all is well: for {_and(untold)} there are too few events to tell."
 
 
 def _and(words: Sequence[str]) -> str:

@@ -75,9 +75,7 @@ def ranking(chosen: Chosen) -> None:
         curve = roc.study_roc(chosen.study, chosen.outcome.name, arm)
         if curve is None:
             continue
-        auc, low, high = row["estimate"], row["ci_low"], row["ci_high"]
-        if auc is None or low is None:  # older metrics may lack what the curve itself knows
-            auc, low, high = curve.auc, curve.auc_low, curve.auc_high
+        auc, low, high = curve.area(row)
         size = f"n {curve.n:,} · {ui.count(curve.n_events, 'event')}"
         name = f"{row['label']}<br>AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
         drawn.append((name, arms.ink(chosen.study, row), charts.DASHES.get(row["arm"], "solid"), curve))

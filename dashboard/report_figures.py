@@ -72,9 +72,8 @@ def _outcome(study: Study, outcome: Outcome) -> Iterator[Figure]:
         curve = roc.study_roc(study, outcome.name, tuple(row[column] for column in roc.ARM))
         if curve is not None:
             size = f"n {curve.n:,}, {curve.n_events:,} events"
-            label = (
-                f"{row['label']} · AUC {curve.auc:.3f} [{curve.auc_low:.3f}–{curve.auc_high:.3f}] · {size}"
-            )
+            auc, low, high = curve.area(row)
+            label = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
             dash = transfer_charts.DASHES.get(row["arm"], "solid")
             curves.append((label, arms.ink(study, row), dash, curve))
     if curves:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -32,6 +34,11 @@ class Roc:
     n: int
     n_events: int
     n_patients: int
+
+    def area(self, row: Mapping[str, Any]) -> tuple[float, float, float]:
+        """AUC and interval: the study's own (a row of `metrics`), or the curve's where that has none."""
+        known = (row["estimate"], row["ci_low"], row["ci_high"])
+        return (self.auc, self.auc_low, self.auc_high) if None in known else known
 
 
 def roc(label: np.ndarray, score: np.ndarray, patient: np.ndarray, *, seed: int = 0) -> Roc | None:

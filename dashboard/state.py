@@ -42,6 +42,7 @@ STEP = "step"
 PRESENT = "present"
 
 _TOLD = "told"  # unknown URL values the user has already been told about
+_WORDS = "words"  # by key: what each value of a bound widget is called in the URL
 
 
 def seed(key: str, options: Mapping[str, str], *, what: str) -> Callable[[str], str]:
@@ -50,6 +51,7 @@ def seed(key: str, options: Mapping[str, str], *, what: str) -> Callable[[str], 
     `options` maps values to labels. Returns the function that formats a value, for the widget's
     `format_func`.
     """
+    st.session_state.setdefault(_WORDS, {})[key] = dict(options)
     raw = st.query_params.get(key)
     if key in st.session_state and st.session_state[key] not in options:
         del st.session_state[key]  # chosen under another study, which had other options
@@ -57,8 +59,15 @@ def seed(key: str, options: Mapping[str, str], *, what: str) -> Callable[[str], 
         if raw in options:
             st.session_state.setdefault(key, raw)
         else:
-            tell_unknown(key, raw, what)
+            tell_unknown(key, raw, what, where="this folder" if key == STUDY else "this study")
     return lambda value: options.get(value, str(value))
+
+
+def in_url(key: str) -> Any:
+    """The value of a bound widget as Streamlit writes it into the URL, and finds it there after a reload."""
+    value = st.session_state.get(key)
+    words: Mapping[str, str] = st.session_state.get(_WORDS, {}).get(key, {})
+    return words.get(value, value) if isinstance(value, str) else value
 
 
 def tell_unknown(key: str, value: str, what: str, *, where: str = "this study") -> None:
@@ -85,6 +94,13 @@ def focus() -> tuple[str, str] | None:
 def set_focus(site: str, stay: str) -> None:
     """Focus a stay, here and in the URL."""
     _set_stay(FOCUS, "focus", site, stay)
+
+
+def drop_focus() -> None:
+    """Focus nothing, until a page chooses."""
+    st.session_state.pop("focus", None)
+    if FOCUS in st.query_params:
+        del st.query_params[FOCUS]
 
 
 def pin() -> tuple[str, str] | None:

@@ -11,7 +11,8 @@ from dashboard import data, state, stays, ui
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
-ROWS = 250  # of a page: the browser waits for every row, shown or not
+_SHOWN = "stays-shown"
+ROWS = 50  # of a page: the browser waits for every row, shown or not
 
 
 def table(
@@ -19,9 +20,8 @@ def table(
 ) -> None:
     """Draw a page of the table, the one with the focused stay at first; a click on a row moves the focus."""
     at = None if stay is None else listed.index_of(stay)
-    home = 1 if at is None else at // ROWS + 1
-    paged = f"page-{key}-{home}"  # of its own for each page the focus lies on: moving it turns the page
-    begin = (int(st.session_state.get(paged, home)) - 1) * ROWS
+    first, paged = _first_page(key, site, stay, 1 if at is None else at // ROWS + 1)
+    begin = (int(st.session_state.get(paged, first)) - 1) * ROWS
     ids = listed.slice(begin, ROWS)
     inside = at is not None and begin <= at < begin + ROWS
     state.select_row(key, at - begin if at is not None and inside else None)
@@ -79,6 +79,25 @@ def table(
     )
     if len(listed) > ROWS:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.pagination(math.ceil(len(listed) / ROWS), default=home, key=paged, width=430)
+            st.pagination(math.ceil(len(listed) / ROWS), default=first, key=paged, width=430)
             end = min(begin + ROWS, len(listed))
             st.markdown(f":gray[{begin + 1:,} to {end:,} of {len(listed):,}]", width="content")
+
+
+def _first_page(key: str, site: str, stay: str | None, home: int) -> tuple[int, str]:
+    """The page that is shown before one is chosen, and the key of the choice.
+
+    The focused stay's page (`home`), and again whenever the focus moves; but the first one where the stays of
+    a site have just been put in another order: one orders them to see who is on top.
+    """
+    before = st.session_state.get(_SHOWN)
+    if before is not None and before["site"] == site and before["key"] != key:
+        now = {"first": 1, "turn": before["turn"] + 1}
+    elif before is None or (before["key"], before["stay"]) != (key, stay):
+        moved = before is not None and st.session_state.get(before["page"], before["first"]) != home
+        now = {"first": home, "turn": (before["turn"] if before else 0) + moved}
+    else:
+        now = {"first": before["first"], "turn": before["turn"]}
+    page = f"page-{now['turn']}"  # a widget of its own for each turn: its page is then the first again
+    st.session_state[_SHOWN] = now | {"key": key, "site": site, "stay": stay, "page": page}
+    return now["first"], page

@@ -23,6 +23,7 @@ ORDERS = {
     "id": "Stay id",
 }
 FIND = "find"
+_AGAIN = "site-again"  # the focus for which the page was run a second time
 
 
 def groups(study: Study) -> dict[str, str]:
@@ -32,14 +33,22 @@ def groups(study: Study) -> dict[str, str]:
 
 
 def chosen_site(study: Study) -> str:
-    """The site whose stays are listed; the focus of a link brings its site along."""
+    """The site whose stays are listed: that of the stay in focus, until another one is chosen."""
     sites = {site: site for site in study.sites}
     held = state.focus()
-    if state.SITE not in st.session_state and state.SITE not in st.query_params and held and held[0] in sites:
-        st.session_state[state.SITE] = held[0]
     if len(sites) == 1:
         return study.sites[0]
-    return ui.choose("Site", sites, key=state.SITE, what="site")
+    focused = held[0] if held and held[0] in sites else None
+    if focused is not None:
+        st.session_state[state.SITE] = focused
+    chosen = ui.choose("Site", sites, key=state.SITE, what="site", on_change=state.drop_focus)
+    if focused in (None, chosen):
+        st.session_state.pop(_AGAIN, None)
+    elif st.session_state.get(_AGAIN) != held:
+        # the browser's way back to an address that names nothing: Streamlit then insists on the first site
+        st.session_state[_AGAIN] = held
+        st.rerun()
+    return chosen
 
 
 def candidates(study: Study, site: str, outcome: Outcome, group: str, order: str) -> pl.Series:
@@ -80,7 +89,11 @@ def focused(study: Study, site: str, listed: pl.Series) -> str | None:
         state.set_focus(*held)
         return held[1]
     if held and (held[0] not in study.sites or (held[0] == site and held[1] not in known)):
-        state.tell_unknown(state.FOCUS, "/".join(held), "stay")
+        name = ui.plain("/".join(held)[:60])
+        st.warning(
+            f"The link names the stay {name}, which is not in this study. The stay below is another one.",
+            icon=":material/link_off:",
+        )
     if listed.is_empty():
         return None
     first = str(listed[0])
@@ -109,7 +122,6 @@ def find(study: Study) -> None:
         for site in study.sites:
             if wanted and wanted in data.stays(study, site)["hospitalization_id"]:
                 state.set_focus(site, wanted)
-                st.session_state[state.SITE] = site
                 st.session_state[FIND] = ""
                 return
         if wanted:
@@ -121,8 +133,17 @@ def find(study: Study) -> None:
 def stepping(listed: pl.Series, site: str, stay: str) -> None:
     """Previous, next and random, also on the keyboard."""
 
-    def to(index: int) -> Callable[[], None]:
-        return lambda: state.set_focus(site, str(listed[index % len(listed)]))
+    def move(step: int) -> Callable[[], None]:
+        def act() -> None:
+            held = state.focus()  # of now: keys may come faster than pages
+            now = listed.index_of(held[1]) if held and held[0] == site else None
+            target = (0 if step > 0 else -1) if now is None else (now + step) % len(listed)
+            state.set_focus(site, str(listed[target]))
+
+        return act
+
+    def shuffle() -> None:
+        state.set_focus(site, str(listed[random.randrange(len(listed))]))
 
     at = listed.index_of(stay)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -130,14 +151,14 @@ def stepping(listed: pl.Series, site: str, stay: str) -> None:
             "Previous",
             icon=":material/chevron_left:",
             shortcut="K",
-            on_click=to(-1 if at is None else at - 1),
+            on_click=move(-1),
             key="previous",
         )
         st.button(
             "Next",
             icon=":material/chevron_right:",
             shortcut="J",
-            on_click=to(0 if at is None else at + 1),
+            on_click=move(1),
             key="next",
         )
         # R, the obvious key, is reserved by Streamlit
@@ -145,7 +166,7 @@ def stepping(listed: pl.Series, site: str, stay: str) -> None:
             "Random",
             icon=":material/shuffle:",
             shortcut="X",
-            on_click=to(random.randrange(len(listed))),
+            on_click=shuffle,
             key="random",
         )
         n = f"{len(listed):,}"

@@ -106,13 +106,15 @@ def chart(
     caption: str,
     synthetic: Sequence[bool] | None = None,
     widget: str | None = None,
+    single: bool = False,
     on_select: Callable[[], None] | None = None,
 ) -> None:
     """A figure with its caption (n, events, space, interval) and its text for screen readers.
 
     `synthetic` has a mark for each study it shows, where that is not the current one alone. With `on_select`
     regions can be drawn on it; neither figure nor `alt` may then depend on what is drawn, or the browser
-    forgets it and the zoom. `widget` is its key in the session where that differs from `key`.
+    forgets it and the zoom. `widget` is its key in the session where that differs from `key`. `single`: it
+    is about one stay, whatever surrounds it.
     """
     study = data.current_study()
     word = stamp.word([study.manifest.synthetic] if synthetic is None else synthetic)
@@ -128,12 +130,14 @@ def chart(
     )
     with st.container(gap="xxsmall"):
         st.caption(caption)
-        _numbers(figure, study, key, word)
+        _numbers(figure, study, key, word, single=single)
 
 
-def _numbers(figure: go.Figure, study: Study, key: str, word: str | None) -> None:
+def _numbers(figure: go.Figure, study: Study, key: str, word: str | None, *, single: bool) -> None:
     """A button that hands over what the figure shows; single stays only where exports are allowed at all."""
-    stays = patient_level.allowed()
+    stays = patient_level.allowed_of(study)
+    if single and not stays:
+        return  # what surrounds the stay is not what the figure shows
     if plotted.has_numbers(figure, stays=stays):
         st.download_button(
             "Data",
@@ -167,6 +171,7 @@ def table(
     if any([data.current_study().manifest.synthetic] if synthetic is None else synthetic):
         frame = stamp.on_table(frame, synthetic)
         columns[stamp.COLUMN] = st.column_config.TextColumn("Data", width=74, help=stamp.SHORT.capitalize())
+    more.setdefault("placeholder", "—")
     st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
 
 
@@ -250,7 +255,15 @@ def grid(n: int) -> list[DeltaGenerator]:
     return [place for _ in range(rows) for place in st.columns(math.ceil(n / rows), gap="medium")]
 
 
-def choose(label: str, options: Mapping[str, str], *, key: str, what: str, hidden: bool = False) -> str:
+def choose(
+    label: str,
+    options: Mapping[str, str],
+    *,
+    key: str,
+    what: str,
+    hidden: bool = False,
+    on_change: Callable[[], None] | None = None,
+) -> str:
     """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels."""
     shown = state.seed(key, options, what=what)
     first = next(iter(options))
@@ -262,6 +275,7 @@ def choose(label: str, options: Mapping[str, str], *, key: str, what: str, hidde
         format_func=shown,
         key=key,
         bind="query-params",
+        on_change=on_change or "rerun",
         label_visibility="collapsed" if hidden else "visible",
     )
     return chosen if chosen in options else first

@@ -128,8 +128,8 @@ def leave_out(
             "patients, ages, admissions and discharges."
         )
     notes = [
-        f"{stays.height} of {read} stays are of adults and last {window_hours:g} h or more; the others are "
-        "left out."
+        f"{stays.height} of {read} stays are of adults and last {window_hours:g} h or more"
+        + ("." if stays.height == read else "; the others are left out.")
     ]
     if broken:
         notes.append(

@@ -93,7 +93,7 @@ def summary(study: Study, row: dict[str, object], outcome: Outcome, *, in_brief:
         parts.append(f"{other.label}: {mark}")
     st.markdown(" &nbsp;·&nbsp; ".join(parts))
     figures = (
-        ("Risk at 24 h", row[f"risk_{outcome.name}"], "{:.0%}", f"{outcome.label}, probe"),
+        ("Risk at 24 h", row[f"risk_{outcome.name}"], "{:.1%}", f"{outcome.label}, probe"),
         (
             "Path length",
             row["path_length"],
@@ -219,6 +219,7 @@ def pictures(study: Study, site: str, stay: str, other: Other | None) -> None:
         ui.chart(
             figure,
             key=f"small-{kind}",
+            single=True,
             alt=f"Path of stay {stay} on the {title} map",
             caption=f"{title}, over {n:,} stays of {site}.{trust}{beside} Not to scale, no interval.",
         )

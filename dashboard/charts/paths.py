@@ -98,13 +98,13 @@ def add_path(figure: go.Figure, path: pl.DataFrame, kind: str, *, jump_minute: f
         legendgroup="path",  # whose end it is
         meta=theme.STAY,
     )
-    if step is not None:
+    if step is not None and jump_minute is not None:
         figure.add_annotation(
             x=0.015,
             y=0.985,
             xref="x domain",
             yref="y domain",
-            text=f"<b>━</b> largest jump, full space: hour {step}",
+            text=f"<b>━</b> hour of the largest jump, {jump_minute / 60:.1f} h",
             font={"color": theme.ACCENT, "size": 12},
             showarrow=False,
         )

@@ -225,7 +225,7 @@ def _numbered(largest: pl.DataFrame, *, row: int) -> list[dict[str, Any]]:
         {
             "x": mark["hour"],
             "y": mark["y"],
-            "text": f"<b>{','.join(mark['rank'])}</b>",
+            "text": f"<b>{' · '.join(mark['rank'])}</b>",
             "font": {"color": "#1B2733", "size": 11},
             "bgcolor": theme.ACCENT,
             "borderpad": 3,

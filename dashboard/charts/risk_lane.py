@@ -53,7 +53,7 @@ def draw(
             label = f"{other_name}: {outcomes[outcome].label}"
             _line(figure, known, label, {"color": theme.PIN, "dash": colours[outcome][1], "width": 2.4}, row)
             end = float(known["risk"][-1])
-            ends[" other"] = (end, theme.PIN, f"<b>{other_name}</b> {100 * end:.0f} %")
+            ends[" other"] = (end, theme.PIN, f"<b>{label}</b> {100 * end:.0f} %")
             top = max(top, float(known["risk"].max()))  # type: ignore[arg-type]
     top *= 1.08
     heights = spread({name: end[0] for name, end in ends.items()}, gap=_LABEL_GAP * top, top=0.97 * top)
