@@ -78,7 +78,7 @@ def test_the_path_is_one_svg_trace_coloured_by_hour_with_the_largest_step_thick(
     assert start.marker.symbol == "circle-open"
     assert (start.x[0], start.y[0]) == (line.x[0], line.y[0])
     assert (end.x[0], end.y[0]) == (line.x[-1], line.y[-1])
-    assert "hour 8" in figure.layout.annotations[0].text
+    assert "7.5 h" in figure.layout.annotations[0].text
 
 
 def test_the_hours_of_a_longer_window_have_colours_of_their_own() -> None:

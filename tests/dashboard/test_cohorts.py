@@ -120,7 +120,7 @@ def test_two_cohorts_are_compared_with_n_events_and_q(
     assert "Benjamini and Hochberg, over the" in told
     figure = [f for f in charts(app) if "Standardised difference, A − B" in json.dumps(f, ensure_ascii=False)]
     assert len(figure) == 1
-    assert {"q", "SD"} <= set(app.dataframe[1].value.columns)
+    assert {"q", "SMD"} <= set(app.dataframe[1].value.columns)
 
 
 def test_one_cohort_is_compared_with_the_others_of_its_sites(studies: Path, open_page: Open) -> None:
@@ -214,7 +214,8 @@ def test_the_link_names_everything_that_is_chosen(
     shown = next(code.value for code in app.code if "?" in code.value)
     query = parse_qs(urlsplit(shown).query)
     assert {key: query[key] for key in "bysaw"} == {
-        "b": ["two"], "y": ["icu"], "s": ["ucmc"], "a": [link["women"]], "w": ["any"],
+        "b": ["two · synthetic"], "y": ["ICU after 24 h"], "s": ["ucmc"], "a": [link["women"]],
+        "w": ["At any hour"],
     }  # fmt: skip
     assert query["p"] == ["mimic/m10000001"]
     again = open_page(studies, "map", **{key: value[0] for key, value in query.items()})

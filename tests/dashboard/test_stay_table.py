@@ -27,6 +27,10 @@ def shown(app: AppTest) -> list[str]:
     return list(pl.from_pandas(frame)["hospitalization_id"])
 
 
+def focus(app: AppTest) -> str:
+    return str(app.session_state["focus"])
+
+
 def opened(open_page: Open, studies: Path, focus: str) -> AppTest:
     app = open_page(studies, "patient", b="two", g="all", o="id", f=f"mimic/{focus}")
     fine(app)
@@ -41,7 +45,7 @@ def test_the_page_of_the_focus_is_shown(
     assert shown(app) == ids[50:100]
     assert app.get("pagination")[0].value == 2
     app.button(key="next").click().run()
-    assert app.query_params["f"] == [f"mimic/{ids[61]}"]
+    assert focus(app) == f"mimic/{ids[61]}"
     assert shown(app) == ids[50:100]
 
 
@@ -63,10 +67,13 @@ def test_another_page_leaves_the_focus(
     app.get("pagination")[0].set_value(3).run()
     fine(app)
     assert shown(app) == ids[100:150]
-    assert app.query_params["f"] == [f"mimic/{ids[3]}"]
+    assert focus(app) == f"mimic/{ids[3]}"
 
 
-def test_one_page_needs_no_numbers(studies: Path, open_page: Open, ids: list[str]) -> None:
+def test_one_page_needs_no_numbers(
+    studies: Path, open_page: Open, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stay_table, "ROWS", 500)
     app = opened(open_page, studies, ids[0])
     assert shown(app) == ids
     assert not app.get("pagination")
@@ -77,7 +84,7 @@ def test_a_stay_of_any_site_is_found(studies: Path, open_page: Open, ids: list[s
     app = opened(open_page, studies, ids[0])
     app.text_input(key="find").set_value(f" {other} ").run()
     fine(app)
-    assert app.query_params["f"] == [f"ucmc/{other}"]
+    assert focus(app) == f"ucmc/{other}"
     assert any(other in header.value for header in app.header)
 
 
@@ -87,4 +94,29 @@ def test_an_unknown_stay_is_told(studies: Path, open_page: Open, ids: list[str],
     app.text_input(key="find").set_value(wanted).run()
     fine(app)
     assert "No stay" in app.toast[0].value
-    assert app.query_params["f"] == [f"mimic/{ids[0]}"]
+    assert focus(app) == f"mimic/{ids[0]}"
+
+
+def test_another_order_shows_who_is_on_top(
+    studies: Path, open_page: Open, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stay_table, "ROWS", 20)
+    table = open_study(studies / "two").site_table("mimic", "dynamics")
+    by_jump = table.sort("event_max_jump", descending=True)["hospitalization_id"].to_list()
+    app = opened(open_page, studies, by_jump[70])
+    app.selectbox(key="o").set_value("jump").run()
+    fine(app)
+    assert shown(app) == by_jump[:20]
+    assert focus(app) == f"mimic/{by_jump[70]}"
+    app.button(key="next").click().run()
+    assert focus(app) == f"mimic/{by_jump[71]}"
+    assert shown(app) == by_jump[60:80]
+
+
+def test_another_site_leaves_the_focus_behind(studies: Path, open_page: Open, ids: list[str]) -> None:
+    app = opened(open_page, studies, ids[5])
+    app.segmented_control(key="s").set_value("ucmc").run()
+    fine(app)
+    other = sorted(open_study(studies / "two").site_table("ucmc", "stays")["hospitalization_id"])
+    assert focus(app) == f"ucmc/{other[0]}"
+    assert shown(app) == other[: stay_table.ROWS]
