@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -24,8 +26,10 @@ class Boosting:
             return np.asarray(self.trees.predict_proba(features[:, self.columns])[:, 1], dtype=np.float64)
 
 
-def fit_boosting(features: np.ndarray, labels: np.ndarray, *, seed: int) -> Boosting:
-    """Scikit-learn's histogram boosting with its defaults, without early stopping.
+def fit_boosting(
+    features: np.ndarray, labels: np.ndarray, *, seed: int, settings: Mapping[str, Any] | None = None
+) -> Boosting:
+    """Scikit-learn's histogram boosting with its defaults, or other `settings`, without early stopping.
 
     On one thread, so that any number of cores gives the same trees. Features that nobody has in training, or
     all have alike, are left out.
@@ -37,7 +41,7 @@ def fit_boosting(features: np.ndarray, labels: np.ndarray, *, seed: int) -> Boos
         columns = np.array([0])  # trees of nothing: everybody's risk is the same
         features = np.zeros_like(features)
 
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **(settings or {}))
     with threadpool_limits(limits=1):
         trees.fit(features[:, columns], labels)
     return Boosting(trees, columns)

@@ -31,18 +31,21 @@ from train.training_options import SIZES
 
 @dataclass(frozen=True)
 class Plan:
-    """What is fixed for a collection: the options of its studies, found on tuning splits (docs/log.md)."""
+    """The hospitals of a collection, and whether it brings an outcome of its own."""
 
-    options: tuple[str, ...]
-    epochs: int
     sites: tuple[str, ...]
     own_outcomes: bool = False
 
 
-COMMON = ("--preset", "fused", "--events", "all", "--probe-c", "tuned")
+OPTIONS = (
+    *("--preset", "fused", "--events", "all", "--probe-c", "tuned", "--local-training", "none"),
+    *("--finetune-pooling", "mean", "--finetune-rate", "1e-4"),
+)
+# of pretraining and, at most, of fine-tuning: fewer where there are more stays
+EPOCHS = {"bidmc": (10, 6), "hospital_a": (4, 4), "hospital_b": (8, 6)}
 PLANS = {
-    "cinc2012": Plan((*COMMON,), 10, ("bidmc",)),
-    "cinc2019": Plan((*COMMON, "--local-training", "none"), 4, ("hospital_a", "hospital_b"), True),
+    "cinc2012": Plan(("bidmc",)),
+    "cinc2019": Plan(("hospital_a", "hospital_b"), own_outcomes=True),
 }
 
 
@@ -84,9 +87,11 @@ def _study_arguments(
     found = ["study", str(study), "--source", source, "--size", options.size, "--seed", str(options.seed)]
     for site, folder in folders.items():
         found += ["--site", f"{site}={folder}"]
-    found += ["--epochs", str(options.epochs or plan.epochs), *plan.options]
+    pretraining, finetuning = EPOCHS[source]
+    found += ["--epochs", str(options.epochs or pretraining), *OPTIONS]
+    found += ["--finetune-epochs", str(options.finetune_epochs or finetuning)]
     found += ["--outcomes", str(options.work / "clif" / "outcomes.yaml")] if plan.own_outcomes else []
-    for name in ("device", "finetune_epochs", "repeats", "bootstrap"):
+    for name in ("device", "repeats", "bootstrap"):
         value = getattr(options, name)
         found += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return found
@@ -103,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("sources", type=Path, nargs="+", metavar="SRC", help="the collection's files")
     parser.add_argument("--size", choices=SIZES, default="tiny", help="size of the model (tiny)")
     parser.add_argument("--epochs", type=positive_number, metavar="N", help="of pretraining (by collection)")
-    parser.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
+    parser.add_argument(
+        "--finetune-epochs", type=positive_number, metavar="N", help="at most (by collection)"
+    )
     parser.add_argument("--repeats", type=positive_number, metavar="N", help="draws of local stays (5)")
     parser.add_argument("--bootstrap", type=positive_number, metavar="N", help="replicates (1000)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")

@@ -12,6 +12,7 @@ from ehrfm_core.evaluation.delong import area_intervals, areas
 from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study.reader import Study
+from train.recipes.open_movement import movement, outliers
 from train.recipes.raw_values import RawValues, fit_raw, raw_values
 
 MODELS = {
@@ -61,6 +62,8 @@ def markdown(title: str, directions: list[Direction], *, seed: int) -> str:
             if target in by_source:
                 for outcome in direction.study.outcomes.values():
                     lines += _against_all(direction, by_source[target], outcome, raws, seed=seed)
+    for direction in directions:
+        lines += [*movement(direction.study), *outliers(direction.study)]
     return "\n".join(lines)
 
 
@@ -81,8 +84,10 @@ def _runs(
     found: Runs = {}
     keys = ["model", "adapt_method"]
     for (model, method), part in rows.group_by(keys, maintain_order=True):
-        there = "at home" if site == study.source else METHODS.get(str(method), str(method))
-        found[MODELS[str(model)], study.source, there] = part.select(ID, "label", "probability").sort(ID)
+        there = _unmoved(study, site) if method == "none" else METHODS.get(str(method), str(method))
+        # a baseline that is fitted again owes the source the tokens' bins alone
+        home = site if str(model).startswith("baseline") and method == "refit" else study.source
+        found[MODELS[str(model)], home, there] = part.select(ID, "label", "probability").sort(ID)
     if not found:
         return found
     first = next(iter(found.values()))
@@ -91,9 +96,9 @@ def _runs(
         if train[outcome.name].n_unique() < 2:
             continue
         model = fit_raw(study, home, raws[home], outcome, seed=seed)
-        risk = model.predict_proba(raws[site].of(first[ID], raws[home].columns))[:, 1]
-        there = "at home" if site == study.source else "unchanged" if home == study.source else "re-fitted"
-        found[RAW, study.source, there] = first.with_columns(probability=pl.Series(risk))
+        risk = model.probability(raws[site].of(first[ID], raws[home].columns))
+        there = _unmoved(study, site) if home == study.source else "re-fitted"
+        found[RAW, home, there] = first.with_columns(probability=pl.Series(risk))
     return found
 
 
@@ -111,12 +116,12 @@ def _section(direction: Direction, site: str, outcome: Outcome, found: Runs) -> 
         yield f"Fewer than {FEWEST_EVENTS} stays of one class: no figures."
         yield ""
         return
-    yield from _table(found, {key: (RAW, key[1], _beside(key[2])) for key in found})
+    # the source's, for runs that saw local stays as well: it is better than that of the few local ones
+    yield from _table(found, dict.fromkeys(found, (RAW, study.source, _unmoved(study, site))))
 
 
-def _beside(there: str) -> str:
-    """What the boosting that a run is set against has seen: what the run has."""
-    return there if there in ("at home", "unchanged") else "re-fitted"
+def _unmoved(study: Study, site: str) -> str:
+    return "at home" if site == study.source else "unchanged"
 
 
 def _trained(direction: Direction, site: str, outcome: Outcome) -> str:

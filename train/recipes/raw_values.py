@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from sklearn.ensemble import HistGradientBoostingClassifier as Model
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
 
+from ehrfm_core.evaluation.boosting import Boosting, fit_boosting
 from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study.reader import Study
@@ -27,6 +29,7 @@ SETTINGS: tuple[dict[str, float], ...] = (  # scikit-learn's own, and two of slo
     {"learning_rate": 0.03, "max_iter": 200, "max_leaf_nodes": 8, "max_features": 0.3},
     {"learning_rate": 0.03, "max_iter": 400, "max_leaf_nodes": 8, "max_features": 0.3},
 )
+FOLDS, FEWEST_TO_CHOOSE = 5, 10
 STATISTICS = ("last", "min", "max", "mean", "count")
 
 
@@ -110,18 +113,27 @@ def _rows(clif: Path, table: str, columns: list[pl.Expr], time: str) -> pl.LazyF
     return pl.scan_parquet(file).select(ID, *columns, pl.col(time).alias("time")).drop_nulls()
 
 
-def fit_raw(study: Study, site: str, raw: RawValues, outcome: Outcome, *, seed: int) -> Model:
-    """Fit on a site's training split with those of `SETTINGS` that have the highest AUC on its tuning split.
+def fit_raw(study: Study, site: str, raw: RawValues, outcome: Outcome, *, seed: int) -> Boosting:
+    """Fit on a site's training split, with those of `SETTINGS` that are best in five-fold cross-validation.
 
-    Stays that do not count for the outcome are left out; without both classes in tuning the first are taken.
+    Stays that do not count for the outcome are left out; with fewer than ten events or other stays the first
+    settings are taken.
     """
-    stays = study.site_table(site, "stays").filter(outcome.counts())
-    train, tuning = (_labelled(stays.filter(split=name), raw, outcome) for name in ("train", "tuning"))
-    models = [Model(early_stopping=False, random_state=seed, **setting).fit(*train) for setting in SETTINGS]
-    if tuning[1].all() or not tuning[1].any():
-        return models[0]
-    return max(models, key=lambda model: roc_auc_score(tuning[1], model.predict_proba(tuning[0])[:, 1]))
+    stays = study.site_table(site, "stays").filter(outcome.counts(), pl.col("split") == "train")
+    features, labels = raw.of(stays[ID], raw.columns), stays[outcome.name].to_numpy().astype(bool)
+    best: Mapping[str, float] = SETTINGS[0]
+    if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_TO_CHOOSE:
+        best = max(SETTINGS, key=lambda setting: _cross_validated(features, labels, setting, seed=seed))
+    return fit_boosting(features, labels, seed=seed, settings=best)
 
 
-def _labelled(stays: pl.DataFrame, raw: RawValues, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
-    return raw.of(stays[ID], raw.columns), stays[outcome.name].to_numpy().astype(bool)
+def _cross_validated(
+    features: np.ndarray, labels: np.ndarray, settings: Mapping[str, float], *, seed: int
+) -> float:
+    """ROC-AUC over all stays, each ranked by the trees of the four folds that it is not in."""
+    risk = np.empty(len(labels))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    for fit, rest in folds.split(features, labels):
+        trees = fit_boosting(features[fit], labels[fit], seed=seed, settings=settings)
+        risk[rest] = trees.probability(features[rest])
+    return float(roc_auc_score(labels, risk))
