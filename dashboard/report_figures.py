@@ -15,7 +15,7 @@ from dashboard.charts.story import dots
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
-MODEL = "probe"
+MODEL, READABLE = "probe", "can be read"
 ARMS = ["in_distribution", "zero_shot"]  # what local data bring is in the study's own pages
 
 
@@ -37,7 +37,11 @@ def sections(study: Study) -> Iterator[Section]:
     if study.has("evaluate"):
         yield "Ranking, at home and elsewhere", "ROC-AUC of the probe, every outcome.", _transfer(study)
         for outcome in study.outcomes.values():
-            yield outcome.label, outcome.definition, _outcome(study, outcome)
+            yield (
+                outcome.label,
+                f"{outcome.definition} {_few(study, outcome)}".strip(),
+                _outcome(study, outcome),
+            )
     else:
         yield "Ranking and calibration", "Nothing has been evaluated yet.", iter(())
     yield (
@@ -46,6 +50,17 @@ def sections(study: Study) -> Iterator[Section]:
         _doses(study),
     )
     yield "Outliers", f"Who is unlike the training stays of {study.source}.", _outliers(study)
+
+
+def _few(study: Study, outcome: Outcome) -> str:
+    """Which hospitals cannot answer for an outcome, as the pages say it."""
+    told = []
+    for site in study.sites:
+        labels = data.held_out(study, site, outcome.name)[outcome.name]
+        verdict = measures.verdict(len(labels), int(labels.sum() or 0))
+        if verdict != READABLE:
+            told.append(f"{site}: {verdict}")
+    return f"Not to be read at face value: {'; '.join(told)} (test split)." if told else ""
 
 
 def _transfer(study: Study) -> Iterator[Figure]:

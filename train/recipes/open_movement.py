@@ -1,4 +1,4 @@
-"""Tables of the recipe on open hospitals: movement and outliers against outcomes, before and after charting."""
+"""Tables of the recipe on open hospitals: movement and outliers, before and after charting."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def movement(study: Study) -> Iterator[str]:
 
 
 def outliers(study: Study) -> Iterator[str]:
-    """Lines of Markdown: whom the isolation forest flags at each hospital, and how its score ranks outcomes."""
+    """Lines of Markdown: whom the isolation forest flags, and how its score ranks each outcome."""
     rows = study.result("outliers").filter(detector="isolation_forest").drop_nulls("estimate")
     yield f"## Outliers: isolation forest fitted at {study.source}"
     yield ""
-    found = []
+    found: list[tuple[str, ...]] = []
     for site in study.sites:
         own = rows.filter(site=site)
         for row in own.filter(measure="share_flagged").iter_rows(named=True):
