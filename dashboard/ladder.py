@@ -35,12 +35,13 @@ def ladder(choice: Choice) -> Ladder:
     found = {model: _steps(choice, model) for model in _models(choice)}
     own = found[choice.model]
     cited = _cited(choice)
-    panels = [_panel(i, found, choice, cited) for i in range(len(own))]
+    untold = [one for one in own if _untold(choice, one.outcome)]
+    panels = [_panel(i, found, choice, cited) for i, one in enumerate(own) if one not in untold]
     return Ladder(
         own,
         charts.ladder(panels, _rungs(choice), _colours(choice)),
         "ROC-AUC by outcome, a rung an arm. " + "; ".join(_spoken(one) for one in own),
-        _caption(choice, own, cited=cited),
+        _caption(choice, own, untold, cited=cited),
     )
 
 
@@ -103,6 +104,15 @@ def _colours(choice: Choice) -> list[str]:
     return [sites[choice.home], *there]
 
 
+def _untold(choice: Choice, outcome: str) -> bool:
+    """Whether no hospital of the choice can tell an outcome of any test stay, while others can be told."""
+    counted = {
+        name: sum(len(data.held_out(choice.study, site, name)) for site in choice.sites)
+        for name in choice.study.outcomes
+    }
+    return not counted[outcome] and any(counted.values())
+
+
 def _panel(place: int, found: dict[str, list[Steps]], choice: Choice, cited: bool) -> charts.Panel:
     depth = len(_rungs(choice))
     lines = []
@@ -145,7 +155,7 @@ def _spoken(one: Steps) -> str:
     return f"{one.label}: " + ", ".join(f"{name} {figure(e)}" for name, e in places if e)
 
 
-def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
+def _caption(choice: Choice, own: Sequence[Steps], untold: Sequence[Steps], *, cited: bool) -> str:
     sizes = [
         f"{one.label} {' and '.join(known)}"
         for one in own
@@ -155,7 +165,10 @@ def _caption(choice: Choice, own: Sequence[Steps], *, cited: bool) -> str:
     words = [
         f"Test splits{counted}. Bars: 95 % intervals, resampling patients; with few, by Newcombe's formula.",
     ]
-    if any(one.home is None or (choice.target and one.away is None) for one in own):
+    if untold:
+        names = ", ".join(ui.inline(one.label) for one in untold)
+        words.append(f"Without a panel, since no hospital tells them: {names}.")
+    if any(one.home is None or (choice.target and one.away is None) for one in own if one not in untold):
         words.append(f"Nothing to rank: one class, or fewer than {MIN_CELL} test stays that count.")
     if choice.target:
         words.append(
