@@ -13,6 +13,7 @@ from tests.e2e.conftest import BUNDLED, CHART, PAGES, ROOT, look, settle
 
 pytestmark = pytest.mark.browser
 
+STAY_ELSEWHERE = "u10000007"  # of the second hospital
 SHOTS = ROOT / "screenshots"
 
 
@@ -168,3 +169,43 @@ def test_p_pins_a_stay_and_j_and_k_move_the_focus_beside_it(browser: Any, server
     assert "p" not in parse_qs(urlsplit(page.url).query)
     watcher.assert_clean(page)
     page.context.close()
+
+
+def test_the_way_back_keeps_the_stay_and_the_link_carries_it(browser: Any, server: str) -> None:
+    page = look(browser)
+    page.goto(f"{server}/patient?b=two_sites")
+    settle(page)
+    other = page.locator("h2", has_text="Stay ").first.inner_text().split()[1]
+    page.get_by_label("Find a stay").fill(STAY_ELSEWHERE)
+    page.keyboard.press("Enter")
+    page.locator("h2", has_text=f"Stay {STAY_ELSEWHERE}").wait_for(timeout=20_000)
+    settle(page)
+    page.locator("[data-testid=stSidebarNavLink]", has_text="Transfer").click()
+    page.wait_for_selector("h1:has-text('Transfer')")
+    settle(page)
+    page.locator("[data-testid=stPopoverButton]", has_text="Link").first.click()
+    link = page.locator("[data-testid=stCode]").last.inner_text()
+    assert f"f=ucmc%2F{STAY_ELSEWHERE}" in link
+    page.keyboard.press("Escape")
+    page.go_back()
+    page.wait_for_selector("h1:has-text('Patient')")
+    settle(page)
+    shown = page.locator("h2", has_text="Stay ").first.inner_text()
+    assert shown == f"Stay {STAY_ELSEWHERE}" != f"Stay {other}"
+    page.context.close()
+
+
+def test_a_link_survives_a_reload(browser: Any, server: str) -> None:
+    page = look(browser)
+    page.goto(f"{server}/transfer?b=two_sites&y=icu")
+    settle(page)
+    page.locator("[data-testid=stPopoverButton]", has_text="Link").first.click()
+    link = page.locator("[data-testid=stCode]").last.inner_text()
+    page.context.close()
+    again = look(browser)
+    again.goto(link)
+    settle(again)
+    again.reload()
+    settle(again)
+    assert again.get_by_text("First ICU admission after 24 h").count(), again.url
+    again.context.close()
