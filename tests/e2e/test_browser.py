@@ -173,7 +173,7 @@ def test_p_pins_a_stay_and_j_and_k_move_the_focus_beside_it(browser: Any, server
 
 def test_the_way_back_keeps_the_stay_and_the_link_carries_it(browser: Any, server: str) -> None:
     page = look(browser)
-    page.goto(f"{server}/patient?b=two_sites")
+    page.goto(f"{server}/patient?b=two_sites+%C2%B7+synthetic")
     settle(page)
     other = page.locator("h2", has_text="Stay ").first.inner_text().split()[1]
     page.get_by_label("Find a stay").fill(STAY_ELSEWHERE)
