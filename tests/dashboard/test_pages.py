@@ -184,11 +184,12 @@ def test_hostile_links_never_raise(studies: Path, open_page: Open, page: str, qu
     fine(open_page(studies, page, **query))
 
 
-def test_an_unknown_value_falls_back_with_a_toast(studies: Path, open_page: Open) -> None:
+def test_an_unknown_value_is_told_and_falls_back(studies: Path, open_page: Open) -> None:
     app = open_page(studies, "patient", b="two", y="sepsis", f="mimic/nobody")
     told = " ".join(toast.value for toast in app.toast)
     assert "an outcome that is not in this study" in told
-    assert "a stay that is not in this study" in told
+    # a stay that is not there must not pass for the one that is shown in its place
+    assert "names the stay mimic/nobody, which is not in this study" in " ".join(w.value for w in app.warning)
     assert app.selectbox(key="y").value == "death"
 
 

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -43,8 +43,9 @@ class Visitor:
     def __init__(self, address: str) -> None:
         stream = address.replace("http", "ws", 1) + "/_stcore/stream"
         # no origin and no cookie: a client that is no browser needs no token against forged requests
-        self.socket = connect(
-            stream, subprotocols=[Subprotocol("streamlit")], max_size=None, ping_interval=None
+        self._open = ExitStack()
+        self.socket = self._open.enter_context(
+            connect(stream, subprotocols=protocols, max_size=None, ping_interval=None)
         )
 
     def open(self, page: str, query: str = "") -> tuple[float, int]:
@@ -63,7 +64,7 @@ class Visitor:
 
     def close(self) -> None:
         """End the session."""
-        self.socket.close()
+        self._open.close()
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def movement(study: Study) -> Iterator[str]:
                 MEASURES[row["feature"]],
                 _interval(row, ""),
                 _interval(row, "_adjusted"),
-                f"{row['vif_adjusted']:.0f}",
+                "" if row["vif_adjusted"] is None else f"{row['vif_adjusted']:.0f}",
                 f"{row['n']:,}",
                 f"{row['n_events']:,}",
             )
@@ -71,6 +71,8 @@ def outliers(study: Study) -> Iterator[str]:
 
 def _interval(row: dict[str, object], suffix: str) -> str:
     value, low, high = (row[f"{name}{suffix}"] for name in ("coefficient", "ci_low", "ci_high"))
+    if None in (value, low, high):
+        return "not to be estimated"
     return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
