@@ -45,7 +45,7 @@ class Visitor:
         # no origin and no cookie: a client that is no browser needs no token against forged requests
         self._open = ExitStack()
         self.socket = self._open.enter_context(
-            connect(stream, subprotocols=protocols, max_size=None, ping_interval=None)
+            connect(stream, subprotocols=[Subprotocol("streamlit")], max_size=None, ping_interval=None)
         )
 
     def open(self, page: str, query: str = "") -> tuple[float, int]:

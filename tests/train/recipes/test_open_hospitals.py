@@ -37,15 +37,15 @@ def hospitals(n: int) -> Files:
 
 @pytest.mark.slow
 def test_two_hospitals_in_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = as_folder(tmp_path / "src", hospitals(150))
+    source = as_folder(tmp_path / "src", hospitals(90))
     assert main(["cinc2019", str(tmp_path / "work"), str(source), *QUICK]) == 0
     text = (tmp_path / "work/report.md").read_text()
     assert capsys.readouterr().out.rstrip().endswith(text.rstrip()[-200:])
     for heading in (
-        "## Sepsis after 24 h: hospital_a → hospital_a",
-        "## Sepsis after 24 h: hospital_a → hospital_b",
-        "## Sepsis after 24 h: hospital_b → hospital_a",
-        "## Sepsis after 24 h: hospital_a → hospital_b against a model of all of hospital_b",
+        "## Sepsis: hospital_a → hospital_a",
+        "## Sepsis: hospital_a → hospital_b",
+        "## Sepsis: hospital_b → hospital_a",
+        "## Sepsis: hospital_a → hospital_b against a model of all of hospital_b",
     ):
         assert heading in text
     for model in ("fine-tuned", "probe, mean states", "boosting, charted values", "boosting, binned values"):
