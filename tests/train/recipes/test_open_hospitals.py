@@ -15,17 +15,18 @@ QUICK = ("--epochs", "1", "--finetune-epochs", "1", "--repeats", "1", "--bootstr
 
 
 def hospitals(n: int) -> Files:
-    """Two hospitals of n stays each: a third become septic at hour 30, with faster hearts before."""
+    """Two hospitals of n stays each: half become septic at hour 30, with faster hearts before."""
     files: Files = {}
     for letter in "AB":
         for i in range(n):
             draw = random.Random(f"{letter}{i}")
-            septic = i % 3 == 0
+            septic = i % 2 == 0
+            own = draw.gauss(95 if septic else 80, 12)
             rows = [
                 row_2019(
                     hour,
                     int(septic and hour >= 30),
-                    HR=round(draw.gauss(105 if septic else 80, 8)),
+                    HR=round(draw.gauss(own, 8)),
                     Resp=round(draw.gauss(18, 3)),
                     Age=round(draw.uniform(20, 90)),
                 )
@@ -37,7 +38,7 @@ def hospitals(n: int) -> Files:
 
 @pytest.mark.slow
 def test_two_hospitals_in_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = as_folder(tmp_path / "src", hospitals(90))
+    source = as_folder(tmp_path / "src", hospitals(130))
     assert main(["cinc2019", str(tmp_path / "work"), str(source), *QUICK]) == 0
     text = (tmp_path / "work/report.md").read_text()
     assert capsys.readouterr().out.rstrip().endswith(text.rstrip()[-200:])
@@ -53,7 +54,7 @@ def test_two_hospitals_in_both_directions(tmp_path: Path, capsys: pytest.Capture
     home = next(
         line for line in text.splitlines() if line.startswith("| boosting, charted values | hospital_a | at")
     )
-    assert float(home.split("|")[4].split()[0]) > 0.9, "hearts that beat 25 faster tell them apart"
+    assert float(home.split("|")[4].split()[0]) > 0.6, "hearts that beat 15 faster tell them apart"
     studies = [
         open_study(tmp_path / "work/studies" / name)
         for name in ("hospital_a-to-hospital_b", "hospital_b-to-hospital_a")
