@@ -63,6 +63,21 @@ class Findings:
         return out
 
 
+def nothing_read(
+    sources: Sequence[Path], findings: Findings, *, year: int, strangers: int, other: int, shape: str
+) -> str:
+    """The sentence for sources that hold no record of a year; `shape` tells what its files look like.
+
+    `strangers` files are of the `other` year.
+    """
+    named = ", ".join(str(source) for source in sources[:3])
+    if strangers:
+        command = f"python -m train import cinc{other}"
+        return f"{named}: {strangers:,} files are of the Challenge {other}; use `{command}`."
+    told = " ".join(findings.tell())
+    return f"{named} holds no record of the Challenge {year} ({shape}) as PhysioNet has them. {told}".rstrip()
+
+
 def files_of(sources: Sequence[Path], findings: Findings) -> Iterator[File]:
     """Every plain file of the sources, in order of their paths; hidden files and links are passed over.
 

@@ -56,8 +56,8 @@ from pathlib import Path
 import polars as pl
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.sources.challenge_files import Findings
-from ehrfm_core.sources.cinc2012_files import DEATH, LENGTH, Records2012, nothing_read, read_files
+from ehrfm_core.sources.challenge_files import Findings, nothing_read
+from ehrfm_core.sources.cinc2012_files import DEATH, HEADER, LENGTH, Records2012, read_files
 from ehrfm_core.sources.clif_variables import Counts, Variable, by_table, convert, n_empty
 from ehrfm_core.sources.clif_writing import (
     ID,
@@ -132,7 +132,9 @@ def import_cinc2012(sources: Sequence[Path], out: Path, *, by_unit: bool = False
     findings = Findings()
     read = read_files(sources, findings)
     if not read.names:
-        raise UserError(nothing_read(sources, read, findings))
+        shape = f"files such as 132539.txt that begin with {HEADER}; give set-a, set-b or set-c"
+        told = nothing_read(sources, findings, year=2012, other=2019, strangers=read.strangers, shape=shape)
+        raise UserError(told)
     done = Imported()
     if read.strangers:
         done.notes.append(

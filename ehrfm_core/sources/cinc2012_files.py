@@ -108,16 +108,3 @@ def _minute(time: str) -> int | None:
     if not (colon and hours.isdecimal() and minutes.isdecimal() and len(hours) < 4 and int(minutes) < 60):
         return None
     return 60 * int(hours) + int(minutes)
-
-
-def nothing_read(sources: Sequence[Path], read: Records2012, findings: Findings) -> str:
-    """The sentence for sources that hold no record."""
-    named = ", ".join(str(source) for source in sources[:3])
-    if read.strangers:
-        command = "python -m train import cinc2019"
-        return f"{named}: {read.strangers:,} files are of the Challenge 2019; use `{command}`."
-    told = " ".join(findings.tell())
-    return (
-        f"{named} holds no record of the Challenge 2012 (files such as 132539.txt that begin with {HEADER}); "
-        f"give set-a, set-b or set-c as PhysioNet has them. {told}".rstrip()
-    )

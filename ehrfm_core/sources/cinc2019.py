@@ -60,8 +60,8 @@ from pathlib import Path
 import polars as pl
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.sources.challenge_files import Findings
-from ehrfm_core.sources.cinc2019_files import VARIABLES, Records2019, nothing_read, read_files
+from ehrfm_core.sources.challenge_files import Findings, nothing_read
+from ehrfm_core.sources.cinc2019_files import VARIABLES, Records2019, read_files
 from ehrfm_core.sources.clif_variables import by_table, n_empty
 from ehrfm_core.sources.clif_writing import (
     ID,
@@ -103,7 +103,9 @@ def import_cinc2019(sources: Sequence[Path], out: Path) -> Imported:
     findings, done = Findings(), Imported()
     read = read_files(sources, findings, done.counts)
     if not read.records or not sum(frame.height for frame in read.records):
-        raise UserError(nothing_read(sources, read, findings))
+        shape = "files such as p000001.psv; give training_setA, training_setB or training"
+        told = nothing_read(sources, findings, year=2019, other=2012, strangers=read.strangers, shape=shape)
+        raise UserError(told)
     if read.strangers:
         done.notes.append(
             f"{read.strangers:,} files are of the Challenge 2012 and left out; for these, `import cinc2012`."

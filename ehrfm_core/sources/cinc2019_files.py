@@ -149,16 +149,3 @@ def _take(rows: pl.DataFrame, read: Records2019) -> None:
             continue
         read.counts.add("missing", name, rows.height - values.height)
         read.values.setdefault(name, []).append(convert(name, VARIABLES[name], values, read.counts))
-
-
-def nothing_read(sources: Sequence[Path], read: Records2019, findings: Findings) -> str:
-    """The sentence for sources that hold no record."""
-    named = ", ".join(str(source) for source in sources[:3])
-    if read.strangers:
-        command = "python -m train import cinc2012"
-        return f"{named}: {read.strangers:,} files are of the Challenge 2012; use `{command}`."
-    told = " ".join(findings.tell())
-    return (
-        f"{named} holds no record of the Challenge 2019 (files such as p000001.psv); give training_setA, "
-        f"training_setB or training as PhysioNet has them. {told}".rstrip()
-    )
