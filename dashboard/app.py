@@ -96,7 +96,8 @@ def sidebar() -> Study | None:
         name = ui.pick("Study", names, key=state.STUDY, what="study")
         study = found[name]
         outcomes = study.outcomes if isinstance(study, Study) else OUTCOMES
-        labels = {name: outcome.label for name, outcome in outcomes.items()}
+        order = data.told_first(study) if isinstance(study, Study) else list(outcomes)
+        labels = {name: outcomes[name].label for name in order}
         outcome = ui.pick("Outcome", labels, key=state.OUTCOME, what="outcome")
         st.caption(ui.plain(outcomes[outcome].definition))
         if isinstance(study, Study):

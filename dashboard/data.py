@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard import state
 from ehrfm_core.errors import UserError
+from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study, list_studies, open_study
 from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE, result_file, site_file
 from ehrfm_core.study.runs import Run, read_run
@@ -105,6 +106,22 @@ def _run(folder: str, stamp: str) -> Run | None:
 def site_table(study: Study, site: str, name: str) -> pl.DataFrame:
     """A table of a site as it lies on disk."""
     return _site_table(str(study.folder), study.digest, site, name)
+
+
+def told_first(study: Study) -> list[str]:
+    """The outcomes, those last for which no stay of any hospital counts: they would open on an empty page."""
+    names = list(study.outcomes)
+    if not study.has("tokenize"):
+        return names
+    try:
+        frames = [site_table(study, site, "stays") for site in study.sites]
+    except UserError:  # the page says what is wrong with the file
+        return names
+    return sorted(names, key=lambda name: not any(_counting(f, study.outcomes[name]) for f in frames))
+
+
+def _counting(stays: pl.DataFrame, outcome: Outcome) -> bool:
+    return bool(stays.select(outcome.counts()).to_series().any())
 
 
 def paths(study: Study, site: str) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard import data
 from dashboard.navigation import PAGES
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import site_file
@@ -298,3 +299,13 @@ def test_a_window_that_is_not_24_hours_is_told_on_every_page(tmp_path: Path, ope
         assert any("The window of this study is 48 h" in text for text in told), page
     make_study(tmp_path / "usual", sites={"mimic": 60})
     assert not [i for i in open_page(tmp_path, "dynamics", b="usual").info if "window of this" in i.value]
+
+
+def test_outcomes_that_nobody_tells_come_last(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", sites={"mimic": 60, "ucmc": 50}, stages=("tokenize",))
+    assert data.told_first(open_study(study)) == ["death", "long_los", "icu", "imv"]
+    for table in sorted(study.glob("sites/*/stays.parquet")):
+        untold = pl.lit(None, dtype=pl.Boolean).alias("death")
+        pl.read_parquet(table).with_columns(untold).write_parquet(table)
+    data._site_table.clear()
+    assert data.told_first(open_study(study)) == ["long_los", "icu", "imv", "death"]
