@@ -132,8 +132,21 @@ def look(browser: Any, *, dark: bool = False, width: int = 1440) -> Any:
     return context.new_page()
 
 
-def settle(page: Any) -> None:
-    """Wait until the page is drawn to its end."""
+STILL = """([busy, milliseconds]) => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.getBoundingClientRect());
+    const seen = [document.querySelectorAll(busy).length, document.body.innerText.length,
+                  document.querySelector('[data-test-script-state]')?.dataset.testScriptState,
+                  ...plots.flatMap(box => [box.x, box.y, box.width, box.height])].join();
+    if (seen !== window.lastSeen) [window.lastSeen, window.seenSince] = [seen, performance.now()];
+    return seen.startsWith('0,') && !/running|rerunRequested/.test(seen.replace('notRunning', ''))
+        && performance.now() - window.seenSince > milliseconds;
+}"""
+
+
+def settle(page: Any, *, milliseconds: int = 500) -> None:
+    """Wait until the page is drawn to its end and nothing on it has moved for a while.
+
+    On a machine with much to do a chart still moves after the server has finished, and a mouse would miss it.
+    """
     page.wait_for_selector("[data-testid=stCaptionContainer]:has-text('For research only')", timeout=60_000)
-    page.wait_for_function(f"document.querySelectorAll('{BUSY}').length === 0", timeout=30_000)
-    page.wait_for_timeout(400)
+    page.wait_for_function(STILL, arg=[BUSY, milliseconds], timeout=60_000)

@@ -29,6 +29,7 @@ def open_map(page: Any, address: str) -> None:
 
 def drag(page: Any, points: list[tuple[float, float]]) -> None:
     """Press, move through places of the first map (0 to 1 along x and y), let go."""
+    settle(page)
     box = page.evaluate(MAP)
     at = [(box["x"] + x * box["w"], box["y"] + y * box["h"]) for x, y in points]
     page.mouse.move(*at[0])
@@ -39,7 +40,13 @@ def drag(page: Any, points: list[tuple[float, float]]) -> None:
 
 
 def button(page: Any, title: str) -> None:
+    """Take a tool of the first map, and wait until it is in hand."""
     page.locator(".js-plotly-plot").first.locator(f'.modebar-btn[data-title="{title}"]').click()
+    page.wait_for_function(
+        "mode => document.querySelector('.js-plotly-plot')._fullLayout.dragmode === mode",
+        arg={"Zoom": "zoom", "Lasso Select": "lasso"}[title],
+        timeout=10_000,
+    )
 
 
 def circle(radius: float) -> list[tuple[float, float]]:
