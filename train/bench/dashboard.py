@@ -6,7 +6,6 @@ import argparse
 import json
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,15 +14,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ehrfm_core.errors import UserError
-from train.bench.dashboard_browser import first_paint, one_visitor
-from train.bench.dashboard_gestures import gestures
+from train.bench.dashboard_browser import one_visitor
+from train.bench.dashboard_load import crowd, visits
 from train.bench.dashboard_session import session_mb
 from train.bench.dashboard_study import cached_study
-from train.bench.dashboard_visitors import walking
 from train.bench.dashboard_waiting import MB, Measured
 
 __all__ = ["Measured", "run"]
@@ -31,7 +30,6 @@ __all__ = ["Measured", "run"]
 ROOT = Path(__file__).parents[2]
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 CROWD_MB = 2_500  # of the server, whoever is there
-SLOWER = 2  # times the budget of a visitor alone, where there are others
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,16 +38,27 @@ def run(options: argparse.Namespace) -> int:
     with _folder(options.work) as work:
         study = cached_study(work, stays=options.stays, seed=options.seed)
         with served(study) as (address, process, started):
+            memory = partial(_resident_mb, process.pid)
             with playwright() as play:
                 browser = play.chromium.launch(
                     executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run"]
                 )
                 found = [Measured("server started", started, "s")]
-                found += one_visitor(browser, address)
+                found += one_visitor(browser, address, repeats=options.repeats)
                 if options.users > 1:
-                    found += _crowd(browser, address, options.users, options.seed)
+                    found += crowd(
+                        browser,
+                        address,
+                        memory,
+                        users=options.users,
+                        minutes=options.minutes,
+                        repeats=options.repeats,
+                        seed=options.seed,
+                    )
                 browser.close()
-            found.append(Measured("server memory", _resident_mb(process.pid), "MB", CROWD_MB))
+            if options.visits:
+                found += visits(address, memory, options.visits)
+            found.append(Measured("server memory", memory(), "MB", CROWD_MB))
         held = session_mb(ROOT / "dashboard" / "app.py", study)
         found.append(Measured("state of a session that has seen every page", held, "MB", 1))
     rows = [asdict(one) | {"verdict": one.verdict} for one in found]
@@ -61,25 +70,6 @@ def run(options: argparse.Namespace) -> int:
             budget = "" if one.budget is None else f"{one.budget:g} {one.unit}"
             print(f"| {one.what} | {one.value:.3g} {one.unit} | {budget} | {one.verdict} |")
     return int(any(one.verdict == "FAIL" for one in found))
-
-
-def _crowd(browser: Any, address: str, users: int, seed: int) -> list[Measured]:
-    """What one visitor in a browser waits for while the others walk through the pages."""
-    with walking(address, users - 1, seed=seed) as seen:
-        opened = first_paint(browser, address, "map")
-        found = [Measured(f"with {users} visitors: map, all at once", opened, "s", 5.0 * SLOWER)]
-        found += [
-            Measured(f"with {users} visitors: {one.what}", one.value, one.unit, one.budget)
-            for one in gestures(browser, address, slower=SLOWER)
-        ]
-    waits = statistics.quantiles(seen.seconds, n=20)
-    return [
-        *found,
-        Measured(f"with {users} visitors: the others' map, the last", max(seen.first), "s", 5.0 * SLOWER),
-        Measured("their pages, sent whole: median", statistics.median(seen.seconds), "s"),
-        Measured(f"their pages, sent whole: 95th of 100, of {len(seen.seconds)}", waits[-1], "s"),
-        Measured("exceptions shown to them", seen.errors, "", 0),
-    ]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from train.bench.dashboard_gestures import gestures
-from train.bench.dashboard_waiting import MB, REPEATS, TIMEOUT, Measured, drawn, settled
+from train.bench.dashboard_waiting import MB, TIMEOUT, Measured, drawn, settled
 
 LINKS = "[data-testid=stSidebarNavLink]"
 SPECS = """() => Math.max(0, ...[...document.querySelectorAll('.js-plotly-plot')].map(plot => new Blob([
@@ -51,13 +51,13 @@ class _Watch:
         self.received += len(payload)
 
 
-def one_visitor(browser: Any, address: str) -> list[Measured]:
-    """Every page, then zoom and change of patient, of one visitor."""
+def one_visitor(browser: Any, address: str, *, repeats: int) -> list[Measured]:
+    """Every page, then zoom and change of patient, of one visitor: medians of `repeats`."""
     found, specs, outside, errors, contexts = [], 0, 0, 0, 0
     names = [""]  # its menu names the others
     for name in names:
         seconds, received = [], 0
-        for turn in range(REPEATS + 1):
+        for turn in range(repeats + 1):
             page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
             page.add_init_script(_COUNT_WEBGL)
             watch = _Watch(page, address)
@@ -65,7 +65,7 @@ def one_visitor(browser: Any, address: str) -> list[Measured]:
             page.goto(f"{address}/{name}", timeout=TIMEOUT)
             drawn(page, name)
             seconds.append(time.perf_counter() - begun)
-            if turn == REPEATS:
+            if turn == repeats:
                 settled(page)
                 names += [other for other in menu(page) if other not in names]
                 specs = max(specs, page.evaluate(SPECS))
@@ -81,7 +81,7 @@ def one_visitor(browser: Any, address: str) -> list[Measured]:
         found.append(Measured(f"{name or 'overview'}: sent to the browser", received / MB, "MB"))
     return [
         *found,
-        *gestures(browser, address),
+        *gestures(browser, address, repeats=repeats),
         Measured("largest figure", specs / MB, "MB", 2),
         Measured("WebGL contexts a page", contexts, "", 0),
         Measured("requests outside", outside, "", 0),

@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Any
 
-from train.bench.dashboard_waiting import REPEATS, TIMEOUT, Measured, settled
+from train.bench.dashboard_waiting import TIMEOUT, Measured, settled
 
 LANES = """() => JSON.stringify(document.querySelector('.js-plotly-plot').data.map(trace =>
   [trace.x, trace.y].map(values => Array.from(values || []))))"""
@@ -18,18 +18,18 @@ COUNTED = r"""before => { const bar = document.querySelector('.st-key-cohort-a')
     && [...document.querySelectorAll('h2')].some(h => h.innerText.startsWith('A against')); }"""
 
 
-def gestures(browser: Any, address: str, *, slower: float = 1) -> list[Measured]:
-    """Each gesture beside its budget, which is `slower` times that of a visitor alone."""
-    lasso, sent = draw_region(browser, address)
+def gestures(browser: Any, address: str, *, repeats: int, slower: float = 1) -> list[Measured]:
+    """Each gesture, a median of `repeats`, beside its budget: `slower` times that of a visitor alone."""
+    lasso, sent = draw_region(browser, address, repeats)
     return [
-        Measured("zoom redraw on the map", 1000 * zoom(browser, address), "ms", 300 * slower),
+        Measured("zoom redraw on the map", 1000 * zoom(browser, address, repeats), "ms", 300 * slower),
         Measured("region drawn until counted and compared", lasso, "s", 1.0 * slower),
         Measured("sent by the browser for it", sent / 1000, "kB", 50),
-        Measured("change of patient", next_patient(browser, address), "s", 0.5 * slower),
+        Measured("change of patient", next_patient(browser, address, repeats), "s", 0.5 * slower),
     ]
 
 
-def draw_region(browser: Any, address: str) -> tuple[float, int]:
+def draw_region(browser: Any, address: str, repeats: int) -> tuple[float, int]:
     """Median seconds from letting go of a lasso until its stays are counted and compared; bytes sent."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     sent: list[int] = []
@@ -38,7 +38,7 @@ def draw_region(browser: Any, address: str) -> tuple[float, int]:
     settled(page)
     page.locator(".js-plotly-plot").first.locator('.modebar-btn[data-title="Lasso Select"]').click()
     seconds, largest = [], 0
-    for turn in range(REPEATS + 1):  # the first counts what was charted, once a server
+    for turn in range(repeats + 1):  # the first counts what was charted, once a server
         page.evaluate("window.scrollTo(0, 0)")
         bar = page.locator(".st-key-cohort-a")
         before = bar.inner_text() if bar.count() else ""
@@ -64,7 +64,7 @@ def draw_region(browser: Any, address: str) -> tuple[float, int]:
     return statistics.median(seconds[1:]), largest
 
 
-def zoom(browser: Any, address: str) -> float:
+def zoom(browser: Any, address: str, repeats: int) -> float:
     """Median seconds from a drag on the first map until it is redrawn and painted."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     page.goto(f"{address}/map", timeout=TIMEOUT)
@@ -92,20 +92,20 @@ def zoom(browser: Any, address: str) -> float:
             }
             return found;
         }""",
-        REPEATS,
+        repeats,
     )
     page.context.close()
     return statistics.median(seconds)
 
 
-def next_patient(browser: Any, address: str) -> float:
+def next_patient(browser: Any, address: str, repeats: int) -> float:
     """Median seconds from the key J until the lanes of the next stay are drawn."""
     page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     page.goto(f"{address}/patient", timeout=TIMEOUT)
     settled(page)
     seconds = []
     heading = page.locator("h2", has_text="Stay ").first
-    for _ in range(REPEATS + 1):  # the first reads tables that no page has needed yet
+    for _ in range(repeats + 1):  # the first reads tables that no page has needed yet
         old = heading.inner_text()
         drawn = page.evaluate(LANES)
         begun = time.perf_counter()

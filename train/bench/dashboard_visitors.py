@@ -25,7 +25,8 @@ WALK = (  # the pages of the five-minute demonstration, in its order
     ("vocabulary", ""),
     ("methods", ""),
 )
-PAUSE = (2.0, 6.0)  # seconds a visitor looks at a page: less than people do
+HURRIED = (2.0, 6.0)  # seconds a visitor looks at a page: less than people do
+STORY = (15.0, 50.0)  # the five-minute story has nine pages
 
 
 @dataclass
@@ -68,8 +69,13 @@ class Visitor:
 
 
 @contextmanager
-def walking(address: str, visitors: int, *, seed: int) -> Iterator[Seen]:
-    """So many visitors who open the map in the same moment and then walk through the pages, until left."""
+def walking(
+    address: str, visitors: int, *, seed: int, pause: tuple[float, float] = HURRIED
+) -> Iterator[Seen]:
+    """So many visitors who open the map in the same moment and then walk through the pages, until left.
+
+    `pause` is how long they look at a page, from and to (seconds).
+    """
     seen, over, lock = Seen(), threading.Event(), threading.Lock()
     together = threading.Barrier(visitors + 1)
 
@@ -82,7 +88,7 @@ def walking(address: str, visitors: int, *, seed: int) -> Iterator[Seen]:
             seen.first.append(took)
             seen.errors += errors
         place = number
-        while not over.wait(draw.uniform(*PAUSE)):
+        while not over.wait(draw.uniform(*pause)):
             took, errors = visitor.open(*WALK[place % len(WALK)])
             with lock:
                 seen.seconds.append(took)

@@ -8,7 +8,6 @@ from typing import Any
 CHART = ".js-plotly-plot .main-svg"
 FOOTER = "[data-testid=stCaptionContainer]:has-text('For research only')"
 BUSY = "[data-testid=stStatusWidget], [data-testid=stSkeleton], [data-testid=stSpinner]"
-REPEATS = 3
 TIMEOUT = 180_000  # ms
 MB = 1e6
 

@@ -15,7 +15,7 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.study import open_study
 from tests.dashboard.conftest import open_page  # noqa: F401
 from train.__main__ import main
-from train.bench import dashboard
+from train.bench import dashboard, dashboard_load
 from train.bench.dashboard import Measured
 from train.bench.dashboard_study import cached_study
 
@@ -79,9 +79,29 @@ def test_without_a_browser_it_says_what_to_install(
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_it_measures_every_page(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_measures_every_page(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard_load, "FORGOTTEN", 0)
+    monkeypatch.setattr(dashboard_load, "FIRST_VISITS", 1)
     status = main(
-        ["bench", "dashboard", "--stays", "300", "--seed", "1", "--work", str(work), "--users", "2", "--json"]
+        [
+            "bench",
+            "dashboard",
+            "--stays",
+            "300",
+            "--seed",
+            "1",
+            "--work",
+            str(work),
+            "--users",
+            "2",
+            "--repeats",
+            "1",
+            "--visits",
+            "2",
+            "--json",
+        ]
     )
     found = json.loads(capsys.readouterr().out)
     assert status in (0, 1)
@@ -94,5 +114,6 @@ def test_it_measures_every_page(work: Path, capsys: pytest.CaptureFixture[str]) 
     assert 0 < told["largest figure"]["value"] < 2
     assert told["with 2 visitors: map, all at once"]["value"] > 0
     assert told["exceptions shown to them"]["value"] == 0
+    assert abs(told["memory kept of 2 visits"]["value"]) < 200
     assert 0 < told["state of a session that has seen every page"]["value"] < 1
     assert 0 < told["sent by the browser for it"]["value"] < 50
