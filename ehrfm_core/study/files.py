@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,15 +35,34 @@ def replacing(path: Path) -> Iterator[Path]:
     ...     _ = temporary.write_text("whole")
     >>> target.read_text()
     'whole'
+
+    Raises OSError with the number and the file's name where the disk refuses, whichever library met it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if refused := _refused_by_disk(error):
+            raise OSError(*refused, str(path)) from None
         raise
+
+
+def _refused_by_disk(error: BaseException) -> tuple[int, str] | None:
+    """Number and words of an error of writing, which polars and safetensors tell in their own."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        return error.errno, os.strerror(error.errno)
+    if isinstance(error, (OSError, UserError)):
+        return None
+    if told := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(told[1]), os.strerror(int(told[1]))
+    if "thrift: transport error" in str(
+        error
+    ):  # of the last bytes of a parquet file, polars does not say why
+        return errno.EIO, "The file cannot be written to its end, the disk may be full"
+    return None
 
 
 def write_json(path: Path, value: Any, *, lasting: bool = False) -> None:

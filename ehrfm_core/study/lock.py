@@ -119,7 +119,7 @@ def _holder(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and isinstance(found.get("pid"), int) else {}
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
