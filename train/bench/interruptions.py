@@ -46,10 +46,12 @@ def run(options: argparse.Namespace) -> int:
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory(prefix="ehrfm-bench-", dir=options.folder) as temporary:
         bench = _Bench(Path(temporary), options.stays, options.seed)
-        commands = [*STAGES, WHOLE]
+        commands = [WHOLE, *STAGES]
         found = []
         for number, command in enumerate(commands):
             kills = options.kills // len(commands) + (number < options.kills % len(commands))
+            if not kills:
+                continue
             found.append(bench.survive(command, kills, rng))
             if not options.json:
                 say(_sentence(found[-1]))
@@ -86,7 +88,7 @@ class _Bench:
             process = start(self._words(command, study), self._log)
             if not ended(process, within=rng.uniform(0, self._seconds[command])) and kill(process):
                 found.kills += 1
-                self._look(study, found)
+                look(study, found)
                 continue
             self._compare(command, study, found)
             study = self._anew(command)
@@ -123,27 +125,28 @@ class _Bench:
             raise UserError(f"{command} ended with status {process.exitcode}: {self._log.read_text()[-400:]}")
         return seconds
 
-    def _look(self, study: Path, found: Survived) -> None:
-        """Whether whoever opens the study now is shown nothing that is half written."""
-        if not (study / MANIFEST).is_file():
-            return
-        opened = open_study(study)
-        pending = any((study / f".{stage}.partial" / MANIFEST).is_file() for stage in STAGES)
-        try:
-            for done in opened.manifest.stages.values():
-                for path in done.files:
-                    opened.file(path)
-        except UserError:
-            found.refused += pending
-            found.torn += not pending
-
     def _compare(self, command: str, study: Path, found: Survived) -> None:
         done = len(STAGES) if command == WHOLE else STAGES.index(command) + 1
         found.finished += 1
-        found.same += _contents(study) == _contents(self._state(done))
+        found.same += contents(study) == contents(self._state(done))
 
 
-def _contents(study: Path) -> dict[str, bytes]:
+def look(study: Path, found: Survived) -> None:
+    """Whether whoever opens the study now is shown nothing that is half written."""
+    if not (study / MANIFEST).is_file():
+        return
+    opened = open_study(study)
+    pending = any((study / f".{stage}.partial" / MANIFEST).is_file() for stage in STAGES)
+    try:
+        for done in opened.manifest.stages.values():
+            for path in done.files:
+                opened.file(path)
+    except UserError:
+        found.refused += pending
+        found.torn += not pending
+
+
+def contents(study: Path) -> dict[str, bytes]:
     """Every file that must be the same for the same data, settings and seed."""
     files = {path.relative_to(study).as_posix(): path for path in study.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in sorted(files.items()) if not name.startswith(DATED)}
