@@ -26,7 +26,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import read_json
-from ehrfm_core.study.layout import MODEL, PROBES
+from ehrfm_core.study.layout import FITTED_MAPS, PROBES
 from ehrfm_core.study.reader import Study
 from ehrfm_core.study.windows import read_context
 from ehrfm_core.tokens.edit import events_of, split_prefix, tokens_of
@@ -78,16 +78,17 @@ class Instrument:
         if not study.has("embed"):
             raise UserError(f"{study.name} has no states yet: run `python -m train embed` first.")
         stage = study.manifest.stages["embed"]
-        parts = read_json(study.folder / PROBES)
+        parts = read_json(study.file(PROBES))
         probes = {name: Probe.from_json(value) for name, value in parts.items()}
         bf16 = stage.summary.get("precision") == "bf16" and bf16_pays(device)
-        model = load(study.folder / MODEL, device=device)
+        model = load(study.model(), device=device)
         states = study.site_table(study.source, "states").join(
             study.site_table(study.source, "stays").filter(pl.col("split") == "train").select(ID), on=ID
         )
         forest = fit_forest(states.sort(ID)["state"].to_numpy(), seed=stage.settings["seed"])
         forward = Forward(model, device=device, bf16=bf16, readouts=readouts(probes))
         maps = load_maps(study.folder)
+        study.file(FITTED_MAPS)
         maps.place(np.zeros((1, model.config.hidden_size), dtype=np.float32))  # compiles the search
         return cls(Tokenizer.from_json(study.tokenizer()), forward, probes, forest, maps)
 

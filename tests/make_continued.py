@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from ehrfm_core.study.manifest import read_manifest
+from ehrfm_core.study.staging import staging
 from ehrfm_core.study.writer import StageResult, finish
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from tests.make_clif import Tables, make_tables, write_tables
@@ -26,10 +27,11 @@ def second_hospital(seed: int = 1) -> Tables:
 
 def pretend_to_train(study: Path, weights: bytes = b"weights") -> None:
     """A finished stage of pretraining without the training."""
-    (study / "model").mkdir(exist_ok=True)
-    (study / "model" / "model.safetensors").write_bytes(weights)
-    result = StageResult(files=["model/model.safetensors"])
-    finish(study, read_manifest(study), "pretrain", {}, {}, result, run={})
+    with staging(study, "pretrain") as staged:
+        (staged / "model").mkdir()
+        (staged / "model" / "model.safetensors").write_bytes(weights)
+        result = StageResult(files=["model/model.safetensors"])
+        finish(study, read_manifest(study), "pretrain", {}, {}, result, run={})
 
 
 def make_first(tmp_path: Path, *options: str) -> Path:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
                 from train.bench.maps import run as bench
             elif options.bench == "dashboard":
                 from train.bench.dashboard import run as bench
+            elif options.bench == "interruptions":
+                from train.bench.interruptions import run as bench
             elif options.bench == "training":
                 from train.bench.training import run as bench
             else:
@@ -59,7 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "tokenize" and (options.explain or options.stay or options.meds_out):
             _look(options)
         else:
-            _study(options)
+            from train.stages import writing
+
+            with writing(options.study):
+                _study(options)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -220,8 +226,12 @@ def _pretrain_alone(options: argparse.Namespace) -> int:
 
         return launch(options)
     with processes(options) as execution:
-        manifest = read_manifest(options.study)
-        _pretrain(options, manifest, manifest.stages, execution)
+        from train.stages import writing
+
+        with writing(options.study) if execution.group.first else nullcontext():
+            execution.group.wait()  # until what a killed run has left is in order
+            manifest = read_manifest(options.study)
+            _pretrain(options, manifest, manifest.stages, execution)
     return 0
 
 

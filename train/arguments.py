@@ -7,6 +7,7 @@ from pathlib import Path
 
 from train.bench.arguments import (
     add_embedding_bench_arguments,
+    add_interruptions_arguments,
     add_maps_arguments,
     add_statistics_arguments,
     add_synthesis_arguments,
@@ -122,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     add_dashboard_arguments(
         benches.add_parser("dashboard", help="the screen, in a browser, on 144,000 stays")
     )
+    add_interruptions_arguments(benches.add_parser("interruptions", help="kill -9 at random moments"))
     add_maps_arguments(benches.add_parser("maps", help="PCA and UMAP: fit and place hourly states"))
 
     check = commands.add_parser(

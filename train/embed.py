@@ -27,7 +27,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, write_json, write_table
-from ehrfm_core.study.layout import FITTED_MAPS, MAPS, MODEL, PROBES, SITE_FILES, site_file, site_schema
+from ehrfm_core.study.layout import FITTED_MAPS, MAPS, PROBES, SITE_FILES, site_file, site_schema
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import open_study
 from ehrfm_core.study.windows import Windows, read_whole, read_windows
@@ -65,10 +65,10 @@ def embed(
     inputs = inputs_of(folder, manifest, "embed")
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
-    def work() -> StageResult:
+    def work(staged: Path) -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
-        model = load(folder / MODEL, device=device)
+        model = load(study.model(), device=device)
         windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
         result = StageResult(files=[MAPS, FITTED_MAPS, PROBES])
         result.summary["precision"] = "bf16" if bf16 else "fp32"
@@ -77,7 +77,7 @@ def embed(
         )
         if probe_c == TUNED:
             result.summary["probe_c"] = penalties
-        write_json(folder / PROBES, {name: probe.to_json() for name, probe in probes.items()})
+        write_json(staged / PROBES, {name: probe.to_json() for name, probe in probes.items()})
         forward = Forward(model, device=device, bf16=bf16, readouts=readouts(probes))
         identity = fingerprint([settings, inputs, bf16, {name: probes[name].to_json() for name in probes}])
         placed: list[PlacedSite] = []
@@ -98,9 +98,9 @@ def embed(
             dynamics = path_measures(
                 window.stays[ID].to_list(), out, window.minutes, prefix=window.prefix, hours=window.hours
             ).with_columns(pl.Series("anomaly_score", scores), pl.Series("outlier", scores > THRESHOLD))
-            _write_site(folder, window, out, dynamics, points, tuple(probes), result)
+            _write_site(staged, window, out, dynamics, points, tuple(probes), result)
             anomaly = detectors.table(window.stays[ID], out.states)
-            write_table(folder / site_file(site, "anomaly"), anomaly, SITE_FILES["anomaly"])
+            write_table(staged / site_file(site, "anomaly"), anomaly, SITE_FILES["anomaly"])
             result.files.append(site_file(site, "anomaly"))
             result.summary[site] = {
                 "outlier_share": round(float((scores > THRESHOLD).mean()), 4),
@@ -110,7 +110,7 @@ def embed(
             if whole_stay:
                 whole = read_whole(study, site, tokenizer)
                 follow_stays(
-                    folder,
+                    staged,
                     window,
                     whole,
                     forward,
@@ -122,8 +122,8 @@ def embed(
                 )
                 result.files.append(site_file(site, "later"))
         assert maps is not None
-        save_maps(folder, maps)
-        write_json(folder / MAPS, describe_maps(maps, placed, paths, checked, seed=seed))
+        save_maps(staged, maps)
+        write_json(staged / MAPS, describe_maps(maps, placed, paths, checked, seed=seed))
         return result
 
     ran = run_stage(folder, manifest, "embed", settings=settings, inputs=inputs, work=work)

@@ -60,10 +60,10 @@ def evaluate(
     settings |= {"choose_penalty": True} if choose_penalty else {}
     bf16 = manifest.stages["pretrain"].summary.get("precision") == "bf16" and bf16_pays(device)
 
-    def work() -> StageResult:
+    def work(staged: Path) -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
-        probes = {name: Probe.from_json(parts) for name, parts in read_json(folder / PROBES).items()}
+        probes = {name: Probe.from_json(parts) for name, parts in read_json(study.file(PROBES)).items()}
         tuned = None
         if finetuning:
             from train.finetune import finetuned_predictions
@@ -121,12 +121,12 @@ def evaluate(
             of_site, largest = _tokens(study, site, tokenizer)
             types.append(of_site)
             for name, frame in (("paths", _with_risks(study, site, probes)), ("largest_jumps", largest)):
-                write_table(folder / site_file(site, name), frame, site_schema(name, study.outcomes))
+                write_table(staged / site_file(site, name), frame, site_schema(name, study.outcomes))
                 result.files.append(site_file(site, name))
         more = {"token_types": pl.concat(types)}
         for name in RESULT_FILES:
             frame = more[name] if name in more else getattr(found, name)
-            write_table(folder / result_file(name), frame, RESULT_FILES[name])
+            write_table(staged / result_file(name), frame, RESULT_FILES[name])
             result.files.append(result_file(name))
         if len(study.sites) == 1:
             result.notes.append(

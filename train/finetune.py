@@ -26,7 +26,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
 from ehrfm_core.model.finetuned_file import keep, restore
 from ehrfm_core.study.files import fingerprint, write_table
-from ehrfm_core.study.layout import MODEL, RESULT_FILES
+from ehrfm_core.study.layout import RESULT_FILES
 from ehrfm_core.study.reader import Study
 from ehrfm_core.study.windows import Windows, read_windows
 from ehrfm_core.tokens.tokenizer import Tokenizer
@@ -63,7 +63,7 @@ def finetuned_predictions(
     `kept` is the folder of finished runs, `identity` says of what they are.
     """
     tokenizer = Tokenizer.from_json(study.tokenizer())
-    start = load(study.folder / MODEL, device=device)
+    start = load(study.model(), device=device)
     windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
     home = windows[study.source]
     if settings.pooling != "last":

@@ -26,7 +26,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.local import LocalSettings, train_locally
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, write_table
-from ehrfm_core.study.layout import MODEL, RESULT_FILES
+from ehrfm_core.study.layout import RESULT_FILES
 from ehrfm_core.study.reader import Study
 from ehrfm_core.study.windows import Windows, read_windows
 from ehrfm_core.tokens.tokenizer import Tokenizer
@@ -91,7 +91,7 @@ class _Runs:
         drawn = draws(stays, entries(stays, site=name, repeats=repeats, seed=self.seed))
         chosen = [draw for draw in drawn if draw.repeat == 0 or draw.fraction <= SMALL]
         work = [(method, draw) for method in self.settings.methods for draw in chosen]
-        start = load(self.study.folder / MODEL, device=self.device)
+        start = load(self.study.model(), device=self.device)
         timelines = self.study.site_table(name, "timelines").sort(ID)
         whole = to_ragged(timelines["tokens"], np.int64)
         with progress_bar(f"pretrain at {name}", " runs") as bar:

@@ -70,7 +70,7 @@ def pretrain(
         work = partial(_work, folder, manifest, settings, replace(execution, stop=stop), checkpoint)
         if not execution.group.first:
             if not current():
-                work()
+                work(None)
             return True
         ran = run_stage(folder, manifest, "pretrain", settings=stored, inputs=inputs, work=work)
         _tidy(folder)
@@ -84,7 +84,9 @@ def _work(
     settings: PretrainSettings,
     execution: Execution,
     checkpoint: Checkpoint | None,
+    staged: Path | None,
 ) -> StageResult:
+    """Train; the first process writes into `staged`, the others have nothing to write."""
     study, group = open_study(folder), execution.group
     vocabulary: dict[str, int] = study.tokenizer()["vocabulary"]
     if group.first:
@@ -104,7 +106,7 @@ def _work(
         told = replace(execution, progress=bar)
         trained = fit(train, tuning, vocabulary, settings, told, start=start, about=about)
     group.wait()  # what the others have read, the first one may remove
-    if not group.first:
+    if staged is None:
         return StageResult()
     result = StageResult()
     if len(tuning):
@@ -119,8 +121,8 @@ def _work(
         result.summary["information_difference"] = difference
     result.summary |= _summary(trained, train, execution.device, simple)
     result.notes += _notes(trained, simple)
-    _write(study, trained, settings, about, checkpoint, result)
-    files = [f"{MODEL}/{path.name}" for path in sorted((folder / MODEL).iterdir())]
+    _write(study, staged, trained, settings, about, checkpoint, result)
+    files = [f"{MODEL}/{path.name}" for path in sorted((staged / MODEL).iterdir())]
     result.files += [path for path in files if path != CARD]
     return result
 
@@ -131,8 +133,7 @@ def _n_stays(study: Study, site: str, split: str) -> int:
 
 def _tidy(folder: Path) -> None:
     """Remove what a run that was killed has left, but for the state that it can go on from."""
-    halves = [path for place in (folder, folder / TRAINING) for path in place.glob(".*.partial")]
-    for left in (folder / ARRAYS, *halves):
+    for left in (folder / ARRAYS, *(folder / TRAINING).glob(".*.partial")):
         if left.is_dir():
             shutil.rmtree(left)
 
@@ -193,6 +194,7 @@ def _notes(trained: Pretrained, simple: dict[str, float | None]) -> list[str]:
 
 def _write(
     study: Study,
+    staged: Path,
     trained: Pretrained,
     settings: PretrainSettings,
     about: dict[str, Any],
@@ -203,5 +205,5 @@ def _write(
     beside = tokenizer_files(study.tokenizer()["vocabulary"], max_tokens=settings.max_tokens)
     beside["study_tokenizer.json"] = (study.folder / TOKENIZER).read_text(encoding="utf-8")
     beside[Path(CARD).name] = card_of(study, settings, about, checkpoint, result)
-    save(trained.model, study.folder / MODEL, beside)
+    save(trained.model, staged / MODEL, beside)
     save(trained.last, study.folder / TRAINING / "last")

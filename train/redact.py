@@ -20,7 +20,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.hardware import bf16_pays
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import read_json, write_table
-from ehrfm_core.study.layout import MODEL, MORE_RESULT_FILES, PROBES, result_file
+from ehrfm_core.study.layout import MORE_RESULT_FILES, PROBES, result_file
 from ehrfm_core.study.manifest import Manifest
 from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.windows import read_windows
@@ -42,11 +42,11 @@ def redact_study(
     inputs = inputs_of(folder, manifest, "redact")
     bf16 = manifest.stages["embed"].summary.get("precision") == "bf16" and bf16_pays(device)
 
-    def work() -> StageResult:
+    def work(staged: Path) -> StageResult:
         study = open_study(folder)
         tokenizer = Tokenizer.from_json(study.tokenizer())
-        probes = {name: Probe.from_json(parts) for name, parts in read_json(folder / PROBES).items()}
-        forward = Forward(load(folder / MODEL, device=device), device=device, bf16=bf16)
+        probes = {name: Probe.from_json(parts) for name, parts in read_json(study.file(PROBES)).items()}
+        forward = Forward(load(study.model(), device=device), device=device, bf16=bf16)
         result = StageResult([result_file(NAME)])
         tables = [pl.DataFrame(schema=MORE_RESULT_FILES[NAME])]
         for site in study.sites:
@@ -59,7 +59,7 @@ def redact_study(
                 )
             else:
                 result.notes.append(f"{site} has no stay in its test split: nothing to leave events out of.")
-        write_table(folder / result_file(NAME), pl.concat(tables), MORE_RESULT_FILES[NAME])
+        write_table(staged / result_file(NAME), pl.concat(tables), MORE_RESULT_FILES[NAME])
         return result
 
     return run_stage(folder, manifest, "redact", settings=settings, inputs=inputs, work=work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -97,12 +96,10 @@ def tokenize(
     inputs = {site: hashes_of(directory, listed[site]) for site, directory in opened.items()}
     _refuse_the_source_as_a_target(inputs, manifest.source)
 
-    def work() -> StageResult:
-        for left in folder.glob(".events-*.partial"):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=".events-", suffix=".partial", dir=folder) as scratch:
+    def work(staged: Path) -> StageResult:
+        with tempfile.TemporaryDirectory(prefix="events-", dir=staged) as scratch:
             outcomes = _Outcomes(tuple(own), listed)
-            return _work(folder, manifest.source, opened, settings, event_map, outcomes, start, Path(scratch))
+            return _work(staged, manifest.source, opened, settings, event_map, outcomes, start, Path(scratch))
 
     return run_stage(folder, manifest, "tokenize", settings=recorded, inputs=inputs, work=work)
 
@@ -119,7 +116,6 @@ def _work(
 ) -> StageResult:
     result = StageResult(files=[TOKENIZER], summary={"sites": {}})
     ordered = sorted(opened, key=lambda name: name != source)
-    # all sites are read before anything is written: a bad one costs a finished study nothing
     read: dict[str, Site] = {}
     for name in ordered:
         (scratch / name).mkdir()

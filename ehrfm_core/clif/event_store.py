@@ -128,7 +128,7 @@ class EventStore:
             if pieces:
                 with self._file(part).open("ab") as file:
                     for piece in pieces:
-                        np.ascontiguousarray(piece).tofile(file)
+                        file.write(np.ascontiguousarray(piece).data)  # `tofile` does not say why it fails
                 self._sizes[part] += [piece.shape[1] for piece in pieces]
                 pieces.clear()
         self._n_spilled += self._n_held

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +20,9 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.study.layout import Schema
 
 ROWS_AT_A_TIME = 4096  # of a table written piece by piece
+MOST_HASHES = 100_000  # kept in memory
+STILL_WARM_NS = 2_000_000_000  # a file that is written again so soon may keep its time
+_HASHES: dict[tuple[str, int, int, int], str] = {}
 
 
 @contextmanager
@@ -28,22 +35,48 @@ def replacing(path: Path) -> Iterator[Path]:
     ...     _ = temporary.write_text("whole")
     >>> target.read_text()
     'whole'
+
+    Raises OSError with the number and the file's name where the disk refuses, whichever library met it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if refused := _refused_by_disk(error):
+            raise OSError(*refused, str(path)) from None
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON a person can read: indented, keys in the order given."""
+def _refused_by_disk(error: BaseException) -> tuple[int, str] | None:
+    """Number and words of an error of writing, which polars and safetensors tell in their own."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        return error.errno, os.strerror(error.errno)
+    if isinstance(error, (OSError, UserError)):
+        return None
+    if told := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(told[1]), os.strerror(int(told[1]))
+    if "thrift: transport error" in str(
+        error
+    ):  # of the last bytes of a parquet file, polars does not say why
+        return errno.EIO, "The file cannot be written to its end, the disk may be full"
+    return None
+
+
+def write_json(path: Path, value: Any, *, lasting: bool = False) -> None:
+    """Write JSON a person can read: indented, keys in the order given.
+
+    With `lasting` it outlives a loss of power once this has returned.
+    """
     with replacing(path) as temporary:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+        if lasting:
+            flush(temporary)
+    if lasting:
+        flush(path.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -95,10 +128,36 @@ def write_parts(path: Path, frames: Iterable[pl.DataFrame], schema: Schema) -> N
         lazy.sink_parquet(temporary, compression="zstd", row_group_size=ROWS_AT_A_TIME, maintain_order=True)
 
 
+def flush(path: Path) -> None:
+    """Have the disk hold what was written to a file, or the names in a folder, before anything after it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a disk that cannot be told to
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """As `sha256`, but a file that has not changed since it was last hashed is not read again."""
+    stat = path.stat()
+    seen = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if seen not in _HASHES:
+        found = sha256(path)
+        if time.time_ns() - stat.st_mtime_ns < STILL_WARM_NS:
+            return found
+        if len(_HASHES) >= MOST_HASHES:
+            _HASHES.clear()
+        _HASHES[seen] = found
+    return _HASHES[seen]
 
 
 def fingerprint(value: Any) -> str:

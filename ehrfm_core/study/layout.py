@@ -26,6 +26,7 @@ MAPS = "results/maps.json"
 FITTED_MAPS = "results/maps.safetensors"
 PROBES = "results/probes.json"
 LOG = "log.jsonl"
+LOCK = "study.lock"  # there while a run writes the study
 SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 STAGES = ("tokenize", "pretrain", "embed", "evaluate")
 MORE_STAGES = ("redact",)  # asked for by a command of their own, after the others

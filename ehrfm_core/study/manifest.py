@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ehrfm_core.errors import UserError
-from ehrfm_core.study.files import read_json, write_json
+from ehrfm_core.study.files import fingerprint, read_json, write_json
 from ehrfm_core.study.layout import FORMAT_VERSION, MANIFEST, SITE_NAME
+
+SEAL = "sha256"  # of everything else in the file
 
 
 @dataclass
@@ -44,9 +47,10 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `study.json` into the study's folder."""
-    value = asdict(manifest)
-    write_json(folder / MANIFEST, {"format_version": value.pop("format_version")} | value)
+    """Write `study.json` into the study's folder, its own hash at its end."""
+    value: dict[str, Any] = json.loads(json.dumps(asdict(manifest)))  # as it will be read
+    value = {"format_version": value.pop("format_version")} | value
+    write_json(folder / MANIFEST, value | {SEAL: fingerprint(value)}, lasting=True)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -63,9 +67,21 @@ def read_manifest(folder: Path) -> Manifest:
     value = read_json(path)
     version = value.get("format_version") if isinstance(value, dict) else None
     if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        way_out = (
+            "open it with the version that wrote it, or a newer one"
+            if newer
+            else "make the study again in a new folder with `python -m train study`, or open it with the "
+            "version that wrote it"
+        )
         raise UserError(
-            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}: make the study "
-            "again with `python -m train study`, or open it with the version that wrote it."
+            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}: {way_out}."
+        )
+    seal = value.pop(SEAL, None)  # of studies made before there was one, nothing is known
+    if seal is not None and seal != fingerprint(value):
+        raise UserError(
+            f"{path} is not as it was written: its content differs from its own hash. Copy it again from "
+            "where it is whole, or delete it and make the study again."
         )
     try:
         stages = {name: Stage(**stage) for name, stage in value.pop("stages").items()}

@@ -1,4 +1,4 @@
-"""Read a study: every file checked against the contract, every error one sentence."""
+"""Read a study: every file checked against its hash and the contract, every error one sentence."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import polars as pl
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome, with_own
-from ehrfm_core.study.files import fingerprint, read_json
+from ehrfm_core.study.files import fingerprint, known_sha256, read_json
 from ehrfm_core.study.layout import (
     MANIFEST,
     MAPS,
+    MODEL,
     MORE_RESULT_FILES,
     RESULT_FILES,
     TOKENIZER,
@@ -84,19 +85,46 @@ class Study:
 
     def tokenizer(self) -> dict[str, Any]:
         """The content of `tokenizer.json`."""
-        return read_json(self.folder / TOKENIZER)
+        return read_json(self.file(TOKENIZER))
 
     def maps(self) -> dict[str, Any]:
         """Axis ranges, parameters and quality of the two maps (`results/maps.json`)."""
-        return read_json(self.folder / MAPS)
+        return read_json(self.file(MAPS))
 
-    def _read(self, relative: str, schema: Schema) -> pl.DataFrame:
+    def model(self) -> Path:
+        """The folder of the checkpoint."""
+        done = self.manifest.stages.get("pretrain")
+        for relative in done.files if done else ():
+            self.file(relative)
+        return self.folder / MODEL
+
+    def file(self, relative: str) -> Path:
+        """A file of the study, which is as it was written: its hash is that of the manifest.
+
+        Hashed at the first reading, and again where size or time of the file has changed. Raises UserError
+        where it is missing, was changed, or comes from another run.
+        """
         path = self.folder / relative
+        recorded = [sha for stage in self.manifest.stages.values() if (sha := stage.files.get(relative))]
         if not path.is_file():
             raise UserError(
                 f"{path} is missing: the stage that writes it has not run. "
                 f"Run `python -m train study {self.folder}` again."
             )
+        if not recorded:
+            raise UserError(
+                f"{path} belongs to no finished stage of this study. Run `python -m train study "
+                f"{self.folder}` again."
+            )
+        if known_sha256(path) != recorded[-1]:
+            raise UserError(
+                f"{path} is not as it was written: its hash differs from {MANIFEST}. Run `python -m train "
+                f"study {self.folder}` again, which makes it anew, or copy it again from where it is whole."
+            )
+        return path
+
+    def _read(self, relative: str, schema: Schema) -> pl.DataFrame:
+        path = self.file(relative)
         try:
             frame = pl.read_parquet(path)
         except (pl.exceptions.PolarsError, OSError) as error:

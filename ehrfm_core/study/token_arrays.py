@@ -36,7 +36,7 @@ def write_token_arrays(study: Study, site: str, splits: tuple[str, ...], folder:
     folder.mkdir(parents=True)
     files = {split: (folder / f"{split}.raw").open("wb") for split in splits}
     try:
-        with pq.ParquetFile(study.folder / site_file(site, "timelines")) as table:
+        with pq.ParquetFile(study.file(site_file(site, "timelines"))) as table:
             for batch in table.iter_batches(batch_size=ROWS_AT_A_TIME, columns=[ID, "tokens"]):
                 frame = pl.DataFrame(batch).join(stays, on=ID, how="left", maintain_order="left")
                 for split in splits:

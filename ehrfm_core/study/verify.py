@@ -10,13 +10,13 @@ from sklearn.metrics import roc_auc_score
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import sha256
-from ehrfm_core.study.layout import CARD, LOG, MANIFEST, STAGES, TRAINING, result_file, site_file
+from ehrfm_core.study.layout import CARD, LOCK, LOG, MANIFEST, STAGES, TRAINING, result_file, site_file
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window
 
 ID = "hospitalization_id"
-NOT_HASHED = (MANIFEST, LOG, CARD)
+NOT_HASHED = (MANIFEST, LOG, LOCK, CARD)
 RUN = ["model", "arm", "train_site", "test_site", "adapt_method", "adapt_fraction", "repeat", "outcome"]
 
 

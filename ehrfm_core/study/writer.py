@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import fingerprint, sha256
-from ehrfm_core.study.layout import (
-    ALL_STAGES,
-    LOG,
-    MANIFEST,
-    MORE_RESULT_FILES,
-    MORE_SITE_FILES,
-    SITE_NAME,
-    TOKENIZER,
-)
+from ehrfm_core.study.layout import ALL_STAGES, LOCK, LOG, MANIFEST, SITE_NAME, TOKENIZER
 from ehrfm_core.study.manifest import Manifest, Stage, read_manifest, write_manifest
+from ehrfm_core.study.staging import commit, staged_folder
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "umap-learn", "polars", "numpy", "clifpy")
 
@@ -62,9 +54,8 @@ def create_or_open(folder: Path, *, sites: Sequence[str], source: str, synthetic
             write_manifest(folder, replace(read_manifest(folder), synthetic=synthetic))
             manifest.synthetic = synthetic
         return manifest
-    held = (
-        [path for path in folder.iterdir() if not path.name.endswith(".partial")] if folder.is_dir() else []
-    )
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    held = [path for path in files if path.name != LOCK and not path.name.endswith(".partial")]
     if held:
         raise UserError(
             f"{folder} holds {held[0].name} but no {MANIFEST}: it is not a study; give a new or empty folder."
@@ -127,12 +118,12 @@ def finish(
 ) -> None:
     """Record a finished stage; later stages stay finished where what they read has not changed.
 
-    Tables of sites that are no longer in the study are removed, and what was written once because it was
-    asked for, where it no longer belongs to the rest. `run` (date, seconds, memory) goes to the log
-    and not to the manifest, which is the same for the same data, settings and seed.
+    What was staged (`staging`) becomes the study at once, and files that no stage has on record any longer go
+    with it. `run` (date, seconds, memory) goes to the log and not to the manifest, which is the same for the
+    same data, settings and seed.
     """
-    files = {path: sha256(folder / path) for path in sorted(result.files)}
-    asked_for = {path for done in manifest.stages.values() for path in done.files if _is_extra(path)}
+    staged = staged_folder(folder, stage)
+    files = {path: sha256(staged / path) for path in sorted(result.files)}
     manifest.stages[stage] = Stage(
         fingerprint([settings, inputs]), settings, files, result.notes, result.summary
     )
@@ -143,20 +134,9 @@ def finish(
         if stale:
             manifest.stages.pop(later, None)
     manifest.packages = _versions()
-    write_manifest(folder, manifest)
-    for path in (folder / "sites").glob("*"):
-        if path.is_dir() and path.name not in manifest.sites:
-            shutil.rmtree(path)
-    kept = {path for done in manifest.stages.values() for path in done.files}
-    for left in asked_for - kept:
-        (folder / left).unlink(missing_ok=True)
+    commit(folder, stage, manifest)
     with (folder / LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps({"stage": stage, **run}) + "\n")
-
-
-def _is_extra(path: str) -> bool:
-    """Whether a file is one of those that are written only when asked for."""
-    return PurePosixPath(path).stem in MORE_SITE_FILES | MORE_RESULT_FILES
 
 
 def _versions() -> dict[str, str]:

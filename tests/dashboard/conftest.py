@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.make_own import make_own_study
 from tests.make_study import break_study, make_study
+from tests.reseal import reseal
 
 APP = Path(__file__).parents[2] / "dashboard/app.py"
 NEWER = ("deciles", "token_types", "reweighting")
@@ -51,6 +52,7 @@ def _forget_outliers(study: Path) -> None:
             del stage["files"][path]
             (study / path).unlink()
     (study / "study.json").write_text(json.dumps(content))
+    reseal(study)
 
 
 def forget_newer_results(study: Path) -> None:
@@ -62,6 +64,7 @@ def forget_newer_results(study: Path) -> None:
     table = study / "results/associations.parquet"
     pl.read_parquet(table).drop("n_events", "sd", "vif", "paper_coefficient").write_parquet(table)
     (study / "study.json").write_text(json.dumps(content))
+    reseal(study)
 
 
 @pytest.fixture

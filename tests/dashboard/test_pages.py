@@ -17,6 +17,7 @@ from dashboard.navigation import PAGES
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import site_file
 from tests.make_study import make_study
+from tests.reseal import reseal
 
 Open = Callable[..., AppTest]
 CHARTS = {
@@ -103,7 +104,7 @@ def test_a_damaged_file_shows_its_sentence(studies: Path, open_page: Open, page:
     if page == "transfer":
         assert "metrics.parquet is missing" in text(app)
     elif page not in ("vocabulary", "training", "methods"):
-        assert "is not readable as parquet" in text(app)
+        assert "dynamics.parquet is not as it was written" in text(app)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -283,6 +284,7 @@ def test_a_study_from_before_the_distances_says_what_to_do(
     for site in ("mimic", "ucmc"):
         path = tmp_path / "older" / site_file(site, "paths")
         pl.read_parquet(path).drop("map_distance", "off_map").write_parquet(path)
+    reseal(tmp_path / "older")
     app = open_page(tmp_path, page, b="older")
     fine(app)
     assert "'map_distance' is missing" in text(app)
@@ -294,6 +296,7 @@ def test_a_window_that_is_not_24_hours_is_told_on_every_page(tmp_path: Path, ope
     made = make_study(tmp_path / "long", sites={"mimic": 60})
     settings = json.loads((made / "tokenizer.json").read_text())
     (made / "tokenizer.json").write_text(json.dumps(settings | {"window_hours": 48.0}))
+    reseal(made)
     for page in ("overview", "dynamics"):
         told = [info.value for info in open_page(tmp_path, page).info]
         assert any("The window of this study is 48 h" in text for text in told), page
@@ -307,5 +310,6 @@ def test_outcomes_that_nobody_tells_come_last(tmp_path: Path) -> None:
     for table in sorted(study.glob("sites/*/stays.parquet")):
         untold = pl.lit(None, dtype=pl.Boolean).alias("death")
         pl.read_parquet(table).with_columns(untold).write_parquet(table)
+    reseal(study)
     data._site_table.clear()
     assert data.told_first(open_study(study)) == ["long_los", "icu", "imv", "death"]

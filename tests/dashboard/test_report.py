@@ -18,6 +18,7 @@ from ehrfm_core.study import open_study
 from tests.dashboard.test_pages import fine
 from tests.make_own import make_own_study
 from tests.make_study import make_study
+from tests.reseal import reseal
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -114,6 +115,7 @@ def test_names_from_the_study_are_text_and_nothing_else(tmp_path: Path) -> None:
     content["stages"]["tokenize"]["notes"] = [bad]
     content["packages"][bad] = bad
     (folder / "study.json").write_text(json.dumps(content))
+    reseal(folder)
     text, found = read(folder)
     assert bad not in text
     assert bad in found.text
@@ -121,6 +123,7 @@ def test_names_from_the_study_are_text_and_nothing_else(tmp_path: Path) -> None:
     own = make_own_study(tmp_path / "own")
     content = json.loads((own / "study.json").read_text().replace("Dialysis after 24 h", bad))
     (own / "study.json").write_text(json.dumps(content))
+    reseal(own)
     text, found = read(own)
     assert bad not in text
     assert "img" not in found.tags

@@ -19,6 +19,7 @@ from ehrfm_core.study.layout import RUN, RUN_CURVE
 from ehrfm_core.study.runs import Run, read_run
 from tests.make_run import make_run
 from tests.make_study import make_study
+from tests.reseal import reseal
 
 Open = Callable[..., AppTest]
 
@@ -32,9 +33,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(folder / "a", folder / name)
     make_study(folder / "real", sites={"mimic": 30}, seed=9, synthetic=False)
     manifest = json.loads((folder / "real/study.json").read_text())
-    manifest["stages"]["tokenize"]["files"]["tokenizer.json"] = "0" * 64
     manifest["stages"]["tokenize"]["summary"]["vocabulary_size"] = 999
     (folder / "real/study.json").write_text(json.dumps(manifest))
+    with (folder / "real/tokenizer.json").open("a") as tokenizer:  # another one
+        tokenizer.write(" ")
+    reseal(folder / "real")
     make_study(folder / "untrained", sites={"mimic": 30}, stages=("tokenize",))
     make_run(folder / "a")
     make_run(folder / "b", floor=1.4, settings={"seed": 1, "weight_decay": 0.0}, reason="Stopped early")

@@ -20,6 +20,7 @@ from dashboard.subgroups import counts, forest_rows
 from ehrfm_core.published import published
 from ehrfm_core.study import open_study
 from tests.dashboard.test_pages import Open, charts, fine, text
+from tests.reseal import reseal
 
 COLOURS = theme.site_colours(["mimic", "ucmc", "rush"])
 
@@ -181,6 +182,7 @@ def test_an_older_evaluation_says_what_it_lacks(studies: Path, tmp_path: Path, o
     path = made / "results/metrics.parquet"
     metrics = pl.read_parquet(path)
     metrics.filter(~pl.col("metric").str.starts_with("carried"), subgroup="all").write_parquet(path)
+    reseal(made)
     app = open_page(tmp_path, "transfer", b="bare", y="long_los", arm="in_distribution")
     fine(app)
     for words in ("No threshold yet", "No subgroups yet", "The gap is not divided yet"):

@@ -14,6 +14,7 @@ from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import Study, open_study
 from ehrfm_core.study.layout import RESULT_FILES
 from tests.make_study import make_study
+from tests.reseal import reseal
 
 SUB_ITEMS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc"}
 SUB_ITEMS |= {23: "ab", 27: "abc"}
@@ -145,6 +146,7 @@ def test_tables_that_are_missing_or_empty_cost_their_own_answers_alone(tmp_path:
     (folder / "results/thresholds.parquet").unlink()
     (folder / "results/comparisons.parquet").unlink()
     pl.DataFrame(schema=RESULT_FILES["metrics"]).write_parquet(folder / "results/metrics.parquet")
+    reseal(folder)
     found = checklist(open_study(folder))
     assert "keeps no threshold" in answer(found, "15")
     assert answer(found, "23a").startswith("Not known: results/metrics.parquet holds no figure")
@@ -160,6 +162,7 @@ def test_an_older_study_says_less(tmp_path: Path) -> None:
     for stage in content["stages"].values():
         stage |= {"settings": {}, "summary": {}, "notes": []}
     (folder / "study.json").write_text(json.dumps(content))
+    reseal(folder)
     found = checklist(open_study(folder))
     assert "Seeds were not kept." in answer(found, "18f")
     assert "0 parameters" not in answer(found, "12c")

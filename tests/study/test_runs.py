@@ -19,6 +19,7 @@ from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE
 from ehrfm_core.study.runs import Run, read_run
 from tests.make_run import line, make_run
 from tests.make_study import make_study
+from tests.reseal import reseal
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def change_manifest(folder: Path, stages: dict[str, Any]) -> None:
     for name, stage in stages.items():
         value["stages"].pop(name) if stage is None else value["stages"][name]["summary"].update(stage)
     (folder / MANIFEST).write_text(json.dumps(value))
+    reseal(folder)
 
 
 def untrained(folder: Path) -> None:

@@ -10,8 +10,10 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.study import list_studies, open_study
 from ehrfm_core.study.files import replacing, write_table
 from ehrfm_core.study.layout import RESULT_FILES, result_file
-from ehrfm_core.study.manifest import read_manifest
+from ehrfm_core.study.manifest import Manifest, read_manifest
+from ehrfm_core.study.staging import staging
 from ehrfm_core.study.writer import StageResult, create_or_open, finish, inputs_of, is_current
+from tests.reseal import reseal
 
 
 def begin(folder: Path, **changes: object) -> Path:
@@ -21,8 +23,23 @@ def begin(folder: Path, **changes: object) -> Path:
 
 
 def done(folder: Path, stage: str, settings: dict, inputs: dict, name: str) -> None:
-    (folder / name).write_text(stage)
-    finish(folder, read_manifest(folder), stage, settings, inputs, StageResult([name]), run={"seconds": 1})
+    write(folder, stage, settings, inputs, {name: stage})
+
+
+def write(
+    folder: Path,
+    stage: str,
+    settings: dict,
+    inputs: dict,
+    files: dict[str, str],
+    manifest: Manifest | None = None,
+) -> None:
+    with staging(folder, stage) as staged:
+        for name, text in files.items():
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).write_text(text)
+        result = StageResult(list(files))
+        finish(folder, manifest or read_manifest(folder), stage, settings, inputs, result, run={"seconds": 1})
 
 
 def test_a_finished_stage_is_current_until_something_changes(tmp_path: Path) -> None:
@@ -45,36 +62,23 @@ def next_stage(folder: Path, stage: str, name: str) -> None:
 
 def test_later_stages_stay_finished_only_where_what_they_read_is_unchanged(tmp_path: Path) -> None:
     study = begin(tmp_path)
-    (study / "sites" / "mimic").mkdir(parents=True)
     done(study, "tokenize", {}, {}, "sites/mimic/stays.parquet")
     next_stage(study, "pretrain", "model")
     next_stage(study, "embed", "states")
     done(study, "tokenize", {"other": "setting, same files"}, {}, "sites/mimic/stays.parquet")
     assert list(read_manifest(study).stages) == ["tokenize", "pretrain", "embed"]
-    (study / "sites" / "mimic" / "stays.parquet").write_text("other")
-    finish(
-        study,
-        read_manifest(study),
-        "tokenize",
-        {},
-        {},
-        StageResult(["sites/mimic/stays.parquet"]),
-        run={},
-    )
+    write(study, "tokenize", {}, {}, {"sites/mimic/stays.parquet": "other"})
     assert list(read_manifest(study).stages) == ["tokenize"]
 
 
 def test_a_second_site_leaves_the_pretrained_model_finished(tmp_path: Path) -> None:
     study = begin(tmp_path)
-    (study / "sites" / "mimic").mkdir(parents=True)
     done(study, "tokenize", {}, {}, "sites/mimic/stays.parquet")
     next_stage(study, "pretrain", "model")
     next_stage(study, "embed", "states")
     manifest = create_or_open(study, sites=["mimic", "ucmc"], source="mimic", synthetic=False)
-    (study / "sites" / "ucmc").mkdir()
-    (study / "sites" / "ucmc" / "stays.parquet").write_text("new")
-    files = ["sites/mimic/stays.parquet", "sites/ucmc/stays.parquet"]
-    finish(study, manifest, "tokenize", {}, {}, StageResult(files), run={})
+    files = {"sites/mimic/stays.parquet": "tokenize", "sites/ucmc/stays.parquet": "new"}
+    write(study, "tokenize", {}, {}, files, manifest)
     assert list(read_manifest(study).stages) == ["tokenize", "pretrain"]
 
 
@@ -97,7 +101,7 @@ def test_opening_changes_nothing_and_a_site_goes_only_when_the_new_tokens_are_th
     manifest = create_or_open(study, sites=["mimic"], source="mimic", synthetic=False)
     assert (study / "study.json").read_bytes() == before
     assert (study / "sites" / "ucmc").exists()
-    finish(study, manifest, "tokenize", {}, {}, StageResult(["a"]), run={})
+    write(study, "tokenize", {}, {}, {"a": "tokenize"}, manifest)
     assert not (study / "sites" / "ucmc").exists()
     with pytest.raises(UserError, match="is a study of mimic, not of elsewhere"):
         begin(study, sites=["elsewhere"], source="elsewhere")
@@ -165,19 +169,25 @@ def test_a_manifest_that_is_broken(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_a_table_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
-    study = open_study(begin(tmp_path))
-    path = tmp_path / result_file("metrics")
+    name = result_file("metrics")
+    folder, path = begin(tmp_path), tmp_path / name
     with pytest.raises(UserError, match=r"metrics.parquet is missing"):
-        study.result("metrics")
+        open_study(folder).result("metrics")
     path.parent.mkdir()
     path.write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match=r"metrics.parquet belongs to no finished stage"):
+        open_study(folder).result("metrics")
+    done(folder, "evaluate", {}, {}, name)
     with pytest.raises(UserError, match=r"metrics.parquet is not readable as parquet"):
-        study.result("metrics")
+        open_study(folder).result("metrics")
     pl.DataFrame({"model": ["probe"]}).write_parquet(path)
+    with pytest.raises(UserError, match=r"metrics.parquet is not as it was written"):
+        open_study(folder).result("metrics")
+    reseal(folder)
     with pytest.raises(UserError, match="column 'arm' is missing"):
-        study.result("metrics")
+        open_study(folder).result("metrics")
     with pytest.raises(UserError, match="has no site 'mars'"):
-        study.site_table("mars", "stays")
+        open_study(folder).site_table("mars", "stays")
 
 
 def test_tables_are_written_as_the_contract_says(tmp_path: Path) -> None:

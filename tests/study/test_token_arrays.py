@@ -14,6 +14,7 @@ from ehrfm_core.study.layout import SITE_FILES, site_file
 from ehrfm_core.study.reader import Study
 from ehrfm_core.study.token_arrays import read_token_arrays, write_token_arrays
 from tests.make_study import make_study
+from tests.reseal import reseal
 
 ID = "hospitalization_id"
 SPLITS = ("train", "tuning")
@@ -76,6 +77,7 @@ def test_tokens_take_as_little_room_as_the_vocabulary_allows(
         tokens=pl.concat_list("tokens", pl.lit(highest)).cast(pl.List(pl.Int32))
     )
     rare.cast(SITE_FILES["timelines"]).write_parquet(path)  # type: ignore[arg-type]
+    reseal(folder)
     study = open_study(folder)
     write_token_arrays(study, "mimic", SPLITS, tmp_path / "arrays")
     assert read_token_arrays(tmp_path / "arrays", "train").values.dtype == dtype
@@ -102,6 +104,7 @@ def test_with_history_stays_of_a_patient_that_follow_each_other_are_one_timeline
     shutil.copytree(folder, tmp_path / "study")
     path = tmp_path / "study" / "tokenizer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"history": True}))
+    reseal(tmp_path / "study")
     study = open_study(tmp_path / "study")
     monkeypatch.setattr(token_arrays, "ROWS_AT_A_TIME", 7)
     write_token_arrays(study, "mimic", SPLITS, tmp_path / "arrays")

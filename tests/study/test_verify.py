@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import polars as pl
 import pytest
 
 from ehrfm_core.study import open_study
-from ehrfm_core.study.files import sha256
 from ehrfm_core.study.layout import result_file, site_file
 from ehrfm_core.study.verify import verify
 from tests.make_clif import make_tables, write_tables
+from tests.reseal import reseal
 from train.__main__ import main
 
 ID = "hospitalization_id"
@@ -48,11 +47,7 @@ def rewrite(study: Path, relative: str, change: Callable[[pl.DataFrame], pl.Data
     """Change a table and its hash, as someone would who means to mislead."""
     path = study / relative
     change(pl.read_parquet(path)).write_parquet(path)
-    manifest = json.loads((study / "study.json").read_text())
-    for stage in manifest["stages"].values():
-        if relative in stage["files"]:
-            stage["files"][relative] = sha256(path)
-    (study / "study.json").write_text(json.dumps(manifest))
+    reseal(study)
 
 
 def test_a_study_as_it_was_made(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

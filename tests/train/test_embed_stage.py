@@ -19,6 +19,7 @@ from ehrfm_core.outcomes import OUTCOMES
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import PROBES
 from ehrfm_core.study.verify import verify
+from tests.reseal import reseal
 from train import embed as stage
 from train import later
 from train.__main__ import main
@@ -52,6 +53,7 @@ def unread(folder: Path) -> Path:
         for path in content["stages"].pop(name)["files"]:
             (folder / path).unlink()
     (folder / "study.json").write_text(json.dumps(content))
+    reseal(folder)
     return folder
 
 

@@ -116,7 +116,7 @@ def test_outcomes_of_ones_own(clif: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_nothing_is_left_of_the_work(clif: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    (study / ".events-killed.partial").mkdir(parents=True)
+    (study / ".tokenize.partial" / "events-killed").mkdir(parents=True)
     assert main(["tokenize", str(study), "--site", f"a={clif}"]) == 0
     assert sorted(path.name for path in study.iterdir()) == [
         "log.jsonl",

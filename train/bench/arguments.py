@@ -84,6 +84,22 @@ def add_synthesis_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
+def add_interruptions_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `python -m train bench interruptions`."""
+    command.description = (
+        "Make a study of two tiny synthetic hospitals, then kill each stage and the whole command with "
+        "`kill -9` at moments drawn over its length, run it again, and compare every file with those of a "
+        "study that nobody disturbed; exit 1 where one differs."
+    )
+    command.add_argument("--kills", type=positive_number, default=50, metavar="N", help="in all (50)")
+    command.add_argument("--stays", type=positive_number, default=120, metavar="N", help="a hospital (120)")
+    command.add_argument("--seed", type=seed_number, default=0, metavar="S", help="of stays and moments (0)")
+    command.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where to write for the time being (the system's own)"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON in place of the sentences")
+
+
 def add_maps_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `python -m train bench maps`."""
     command.description = (

@@ -73,7 +73,7 @@ def limitations(f: Facts) -> list[str]:
 def _size(f: Facts) -> list[str]:
     """Parameters and shape; nothing where neither was kept."""
     try:
-        config: dict[str, Any] = read_json(f.study.folder / MODEL / "config.json")
+        config: dict[str, Any] = read_json(f.study.file(f"{MODEL}/config.json"))
     except UserError:
         config = {}
     n = f.summary("pretrain").get("parameters")
