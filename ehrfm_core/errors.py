@@ -7,3 +7,12 @@ class UserError(Exception):
     The message names the file, table, column and count concerned and the way out. The command line
     prints it and exits with status 1; the dashboard shows it in place of the page.
     """
+
+
+def brief(error: BaseException, most: int = 120) -> str:
+    """What an exception says on one line, for the brackets of a UserError: it may quote what a file holds.
+
+    >>> brief(ValueError("no column\\n'a'"))
+    "no column 'a'"
+    """
+    return " ".join(str(error).split())[:most]

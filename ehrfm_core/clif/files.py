@@ -10,6 +10,7 @@ import polars as pl
 
 from ehrfm_core.clif.columns import clifpy_file
 from ehrfm_core.errors import UserError
+from ehrfm_core.parquet_size import check_size
 
 SUFFIXES = (".parquet", ".csv.gz", ".csv")
 PREFIX = "clif_"
@@ -91,6 +92,7 @@ def scan_part(part: Path) -> pl.LazyFrame:
     """
     try:
         if _suffix(part) == ".parquet":
+            check_size(part)
             frame = pl.scan_parquet(part, hive_partitioning=False)
         else:
             frame = pl.scan_csv(part, infer_schema=False, encoding="utf8-lossy")

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import MAPS, EventMap
@@ -23,6 +22,7 @@ from ehrfm_core.clif.lookup import Lookup
 from ehrfm_core.clif.open_stays import OPEN
 from ehrfm_core.clif.site import Progress, Site
 from ehrfm_core.clif.tables import ID
+from ehrfm_core.clif.yaml_file import read_yaml
 from ehrfm_core.cohort import (
     EDGE_HOURS,
     HOUR,
@@ -103,8 +103,8 @@ def open_meds(folder: Path, map_file: Path | None = None) -> MedsDirectory:
 
 def _roles(path: Path) -> dict[str, tuple[str, ...]]:
     try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        value: Any = read_yaml(path)
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is not a readable YAML file ({' '.join(str(error).split())[:120]})."
         ) from None
