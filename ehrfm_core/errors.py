@@ -9,10 +9,10 @@ class UserError(Exception):
     """
 
 
-def brief(error: BaseException, most: int = 120) -> str:
-    """What an exception says on one line, for the brackets of a UserError: it may quote what a file holds.
+def brief(error: object, most: int = 120) -> str:
+    r"""What an exception says, for a UserError: on one line and not too long, since it may quote a file.
 
-    >>> brief(ValueError("no column\\n'a'"))
+    >>> brief(ValueError("no column\n'a'"))
     "no column 'a'"
     """
     return " ".join(str(error).split())[:most]

@@ -33,6 +33,6 @@ def check_size(path: Path) -> None:
     size = path.stat().st_size
     if needed > max(ALWAYS, TIMES * size):
         raise UserError(
-            f"{path} has {size:,} bytes and would become {needed / 1e9:,.0f} GB in memory ({footer.num_rows:,} "
-            "rows): that is no table of stays or events; write the file again."
+            f"{path} has {size:,} bytes and would become {needed / 1e9:,.0f} GB in memory "
+            f"({footer.num_rows:,} rows): that is no table of stays or events; write the file again."
         )

@@ -7,12 +7,13 @@ paper) and `maps/all.yaml` (every CLIF 2.1 table that carries events). `maps/all
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ehrfm_core.clif.yaml_file import read_yaml
 from ehrfm_core.errors import UserError, brief
+from ehrfm_core.typed import check_types
 
 MAPS = Path(__file__).parent / "maps"
 SHIPPED = ("paper", "all")
@@ -134,18 +135,6 @@ class EventMap:
             raise UserError(
                 f"The study's event map is not whole ({brief(error)}); run `python -m train tokenize` again."
             ) from None
-
-
-def check_types(part: Any) -> None:
-    """Raise TypeError where a field of a dataclass read from JSON is not what it is annotated to be."""
-    kinds = {"str": str, "str | None": str | None, "bool": bool, "Any": str | bool | int | float | tuple | list}
-    for item in fields(part):
-        value, told = getattr(part, item.name), str(item.type)
-        whole = isinstance(value, kinds.get(told, tuple))
-        if told == "tuple[str, ...]":
-            whole = whole and all(isinstance(text, str) for text in value)
-        if not whole:
-            raise TypeError(f"{item.name} is not {told}")
 
 
 def _short(source: dict[str, Any]) -> dict[str, Any]:

@@ -29,10 +29,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ehrfm_core.clif.event_map import Filter, check_types, filters_of, texts_of
+from ehrfm_core.clif.event_map import Filter, filters_of, texts_of
 from ehrfm_core.clif.yaml_file import read_yaml
 from ehrfm_core.errors import UserError, brief
 from ehrfm_core.outcomes import OUTCOMES, early
+from ehrfm_core.typed import check_types
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")  # a plain name: nothing outside the site's folder

@@ -76,7 +76,9 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**value, stages=stages)
         _check(manifest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path} is not a complete manifest ({brief(error)}); make the study again.") from None
+        raise UserError(
+            f"{path} is not a complete manifest ({brief(error)}); make the study again."
+        ) from None
     return manifest
 
 
@@ -114,7 +116,7 @@ def _leaves(path: str) -> bool:
 
 
 def _check_outcomes(outcomes: Any) -> None:
-    """Outcomes of the user's own as `outcome_file` would have let them pass: names of columns, plain labels."""
+    """Outcomes of the user's own, as `outcome_file` would have let them pass."""
     if not isinstance(outcomes, list):
         raise ValueError("`outcomes` is no list")
     for own in outcomes:

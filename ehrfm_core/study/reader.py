@@ -151,8 +151,8 @@ def list_studies(folder: Path | str) -> dict[str, Study | UserError]:
         try:
             if not candidate.resolve().is_relative_to(folder.resolve()):
                 raise UserError(
-                    f"{candidate} is a symbolic link that leads out of {folder}; put the study itself there, or "
-                    "give --studies the folder in which it lies."
+                    f"{candidate} is a symbolic link that leads out of {folder}; put the study itself "
+                    "there, or give --studies the folder in which it lies."
                 )
             found[candidate.name] = open_study(candidate)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""JSON in which nothing is left open: what Python's reader lets pass and later steps stumble over is refused."""
+"""JSON in which nothing is left open: refused is what Python reads and later steps stumble over."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from ehrfm_core.errors import UserError
+
 MANY = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1  # times the examples of the gate
 
 WORDS = (
@@ -95,3 +97,11 @@ def spoilt(draw: st.DrawFn, value: Any, *, under: tuple[Any, ...] = ()) -> Any:
         if how == "rename" and isinstance(holder, dict):
             holder[draw(TEXT)] = lost
     return value
+
+
+def sentence(error: UserError | str, *, most: int = 8000) -> str:
+    """What a user is told: one line, not without end."""
+    text = str(error)
+    assert "\n" not in text
+    assert len(text) < most
+    return text

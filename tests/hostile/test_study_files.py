@@ -26,7 +26,7 @@ from ehrfm_core.study.layout import site_schema
 from ehrfm_core.study.runs import read_run
 from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.tokenizer import Tokenizer
-from tests.hostile.nasty import VALUES, WORDS, examples, spoilt
+from tests.hostile.nasty import VALUES, WORDS, examples, sentence, spoilt
 from tests.make_own import make_own_study
 from tests.make_run import make_run
 from tests.make_study import make_study
@@ -116,8 +116,7 @@ def one_sentence(act: Callable[[], Any]) -> None:
     try:
         act()
     except UserError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 600
+        sentence(error, most=600)
 
 
 @examples(60)

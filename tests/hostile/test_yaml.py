@@ -18,7 +18,7 @@ from ehrfm_core.clif.outcome_file import OwnOutcome, load_outcomes
 from ehrfm_core.clif.yaml_file import read_yaml
 from ehrfm_core.errors import UserError
 from ehrfm_core.sources.meds import _roles
-from tests.hostile.nasty import TEXT, examples, spoilt
+from tests.hostile.nasty import TEXT, examples, sentence, spoilt
 
 ROOT = Path(__file__).parents[2]
 FILES: dict[str, tuple[Path, Callable[[Path], Any]]] = {
@@ -58,10 +58,7 @@ def told(read: Callable[[Path], Any], path: Path) -> Any:
     try:
         return read(path)
     except UserError as error:
-        assert path.name in str(error)
-        assert "\n" not in str(error)
-        assert len(str(error)) < 3000
-        return None
+        return None if path.name in sentence(error) else "a file without a name"
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -88,6 +85,7 @@ def test_what_ships_spoilt_anywhere_is_read_or_one_sentence(tmp_path: Path, kind
     def check(value: Any) -> None:
         path.write_bytes(yaml.safe_dump(value, allow_unicode=True).encode(errors="replace"))
         found = told(read, path)
+        assert found != "a file without a name"
         if isinstance(found, EventMap):
             assert EventMap.from_json(found.to_json())
         for own in found if kind == "outcomes" and found else ():
