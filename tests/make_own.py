@@ -23,7 +23,7 @@ def make_own_study(folder: Path) -> Path:
     for stage, done in manifest.stages.items():
         for path in done.files:
             if path.endswith(".parquet"):
-                frame = pl.read_parquet(folder / path)
+                frame = pl.read_parquet(folder / path, glob=False)
                 names = [name for name in frame.columns if "icu" in name]
                 frame = frame.with_columns(
                     pl.col(name).alias(name.replace("icu", OWN.name)) for name in names

@@ -95,9 +95,9 @@ def scan_part(part: Path) -> pl.LazyFrame:
     try:
         if _suffix(part) == ".parquet":
             check_size(part)
-            frame = pl.scan_parquet(part, hive_partitioning=False)
+            frame = pl.scan_parquet(part, hive_partitioning=False, glob=False)
         else:
-            frame = pl.scan_csv(part, infer_schema=False, encoding="utf8-lossy")
+            frame = pl.scan_csv(part, infer_schema=False, encoding="utf8-lossy", glob=False)
         frame.collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         kind = "parquet" if _suffix(part) == ".parquet" else "csv"

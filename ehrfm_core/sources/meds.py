@@ -57,7 +57,7 @@ class MedsDirectory:
         for part in self.parts:
             time = pl.col("time").dt.epoch("us")
             frames.append(
-                pl.scan_parquet(part, hive_partitioning=False).select(
+                pl.scan_parquet(part, hive_partitioning=False, glob=False).select(
                     pl.col("subject_id").cast(pl.String).alias("subject"),
                     time.alias("time"),
                     pl.col("code").cast(pl.String),

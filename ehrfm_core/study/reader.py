@@ -104,7 +104,7 @@ class Study:
             )
         check_size(path)
         try:
-            frame = pl.read_parquet(path)
+            frame = pl.read_parquet(path, glob=False)  # a folder may be called [a]
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(
                 f"{path} is not readable as parquet ({str(error)[:80]}); make the study again."
