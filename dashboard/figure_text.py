@@ -1,4 +1,4 @@
-"""Text of figures as text: Plotly reads some HTML in what it writes, also in a category's or a stay's name."""
+"""Text of figures as text: Plotly reads some HTML in what it writes, in the name of a category too."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def harmless(figure: go.Figure) -> go.Figure:
     """
     for trace in figure.data:
         for part in _PARTS:
-            value = trace[part] if part in trace else None
-            if _has_tags(value):
+            if part in trace and _has_tags(value := trace[part]):
                 trace[part] = _cleaned(value)
     for note in figure.layout.annotations:
         if _has_tags(note.text):

@@ -33,7 +33,7 @@ ID = "hospitalization_id"
 
 def make_hostile_study(studies: Path) -> Path:
     """Write it into a folder of `studies` whose name is an attack as well; return it."""
-    folder = make_own_study(studies / STUDY)
+    folder = make_own_study(studies / STUDY, sites={"mimic": 90, "ucmc": 60})
     make_run(folder, device=ATTACKS[0], reason=ATTACKS[1], starts_from=ATTACKS[4])
     tokens = {
         "lab/potassium": f"lab/{ATTACKS[0]}",

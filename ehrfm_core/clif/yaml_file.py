@@ -47,9 +47,9 @@ def _look(path: Path, text: str) -> None:
     """Refuse by events, before anything is built: depth and tags."""
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
-        line = event.start_mark.line + 1
-        if getattr(event, "tag", None) is not None:
-            raise UserError(f"{path}, line {line}: tags ({event.tag[:60]}) are not read; leave it out.")
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise UserError(f"{path}, line {line}: tags ({tag[:60]}) are not read; leave it out.")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise UserError(f"{path}, line {line}: more than {DEEPEST} lists and mappings in each other.")

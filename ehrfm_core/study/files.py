@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from ehrfm_core import strict_json
 from ehrfm_core.errors import UserError, brief
-from ehrfm_core.study import strict_json
 from ehrfm_core.study.layout import Schema
 
 ROWS_AT_A_TIME = 4096  # of a table written piece by piece

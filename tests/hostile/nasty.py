@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ehrfm_core.errors import UserError
 
-MANY = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1  # times the examples of the gate
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
 WORDS = (
     "..",
@@ -58,10 +58,10 @@ VALUES = st.recursive(
 )
 
 
-def examples(n: int) -> settings:
-    """Settings for `n` examples in the gate, and many times as many with HYPOTHESIS_PROFILE=long."""
+def examples(n: int, *, long: int | None = None) -> settings:
+    """Settings for `n` examples in the gate, and `long` (60 n) with HYPOTHESIS_PROFILE=long."""
     return settings(
-        max_examples=n * MANY,
+        max_examples=n if not LONG else long or 60 * n,
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
