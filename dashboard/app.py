@@ -59,7 +59,7 @@ def main() -> None:
     except ui.StageMissingError as missing:
         ui.absent(*missing.args)
     except UserError as error:
-        ui.absent("This page cannot be shown", str(error), icon=":material/error:")
+        ui.absent("This page cannot be shown", ui.plain(str(error)), icon=":material/error:")
     footer()
 
 
@@ -105,7 +105,8 @@ def sidebar() -> Study | None:
                 st.badge(f"{stamp.WORD} DATA", icon=":material/science:", color="orange")
             st.caption(f"Sites: {', '.join(study.sites)} · version {study.digest}")
     if isinstance(study, UserError):
-        ui.absent(f"The study “{name}” cannot be opened", str(study), icon=":material/error:")
+        title = f"The study “{ui.plain(name)}” cannot be opened"
+        ui.absent(title, ui.plain(str(study)), icon=":material/error:")
         return None
     return study
 

@@ -154,7 +154,7 @@ def later(study: Study, site: str, stay: str) -> pl.DataFrame | None:
         return None
     try:
         columns = ["hour", "step", *(f"risk_{outcome}" for outcome in study.outcomes)]
-        rows = pl.scan_parquet(study.file(name)).filter(pl.col("hospitalization_id") == stay)
+        rows = pl.scan_parquet(study.file(name), glob=False).filter(pl.col("hospitalization_id") == stay)
         return rows.select(columns).sort("hour").collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{study.folder / name} is not readable as parquet ({str(error)[:80]}).") from None

@@ -17,7 +17,7 @@ def draw(study: Study) -> None:
     manifest = study.manifest
     ui.section(
         "How this study was made",
-        f"Version {study.digest}, in `{study.folder}`. `python -m train verify` checks "
+        f"Version {study.digest}, in {ui.plain(str(study.folder))}. `python -m train verify` checks "
         "every hash, and that the numbers follow from each other.",
     )
     ui.table(

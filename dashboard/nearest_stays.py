@@ -119,7 +119,7 @@ def _table(study: Study, rows: pl.DataFrame, outcome: Outcome, *, key: str) -> N
             _ID: "Stay",
             **{
                 name: st.column_config.TextColumn(
-                    study.outcomes[name].label, help=study.outcomes[name].definition
+                    study.outcomes[name].label, help=ui.plain(study.outcomes[name].definition)
                 )
                 for name in order
             },

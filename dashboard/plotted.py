@@ -7,6 +7,7 @@ that are left empty for their few stays are empty here too.
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import polars as pl
 from dashboard import stamp, theme
 from ehrfm_core.study import Study
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the begin of one
+# what a spreadsheet takes for the begin of a formula; signed numbers, intervals and shares are none
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NUMBER = re.compile(r"[+-][\d.,][\d.,e %()\[\]–−+-]*")
 
 
 def has_numbers(figure: go.Figure, *, stays: bool) -> bool:
@@ -47,16 +50,26 @@ def csv(figure: go.Figure, study: Study, *, word: str | None, stays: bool = Fals
     )
     if word:
         frame = frame.with_columns(pl.lit(word.lower()).alias(stamp.COLUMN))
-    return frame.with_columns(pl.col(pl.String).map_elements(harmless, return_dtype=pl.String)).write_csv()
+    return harmless_table(frame).write_csv()
 
 
 def harmless(text: str) -> str:
     """A cell that no spreadsheet takes for a formula.
 
-    >>> harmless("=1+1"), harmless("mimic")
-    ("'=1+1", 'mimic')
+    >>> harmless("=1+1"), harmless("mimic"), harmless("-0.5"), harmless("+.02 [-.01–+.05]")
+    ("'=1+1", 'mimic', '-0.5', '+.02 [-.01–+.05]')
     """
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def harmless_table(frame: pl.DataFrame) -> pl.DataFrame:
+    """The table with every cell of text harmless; numbers stay numbers.
+
+    >>> harmless_table(pl.DataFrame({"id": ["@x", "7"], "jump": [-1.5, 2.0]})).rows()
+    [("'@x", -1.5), ('7', 2.0)]
+    """
+    odd = pl.col(pl.String).map_elements(harmless, return_dtype=pl.String)
+    return frame.with_columns(odd) if pl.String in frame.dtypes else frame
 
 
 def _is_told(trace: Any, *, stays: bool) -> bool:
@@ -153,4 +166,4 @@ def _series(name: str, values: list[Any]) -> pl.Series:
 
 def _words(text: str) -> str:
     """Text without Plotly's markup."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", text))).strip()

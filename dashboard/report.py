@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import polars as pl
 from plotly.offline import get_plotlyjs
 
-from dashboard import data, measures, report_figures, stamp, theme, ui
+from dashboard import data, figure_text, measures, report_figures, stamp, theme, ui
 from dashboard.quality import MEASURES, warnings
 from dashboard.report_figures import Figure
 from dashboard.table_one import table_one
@@ -116,6 +116,7 @@ class _Figures:
         figure.update_layout(template="plotly_white", font_color="#1B2733", autosize=True)
         if self.word:
             stamp.on_figure(figure, self.word)
+        figure_text.harmless(figure)
         body = figure.to_html(
             full_html=False,
             include_plotlyjs=False,

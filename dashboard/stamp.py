@@ -7,6 +7,7 @@ of it: they draw through `ui.chart` and `ui.table`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -74,5 +75,5 @@ def on_table(frame: pl.DataFrame, rows: Sequence[bool] | None = None) -> pl.Data
 
 def file_name(study: Study, key: str, text: str | None) -> str:
     """Name of a picture of the chart `key`, without its ending; `text` is what `word` gave."""
-    name = f"{study.name}_{key}"
+    name = re.sub(r"[^\w. -]+", "_", f"{study.name}_{key}")
     return f"{text.replace(' ', '-')}_{name}" if text else name

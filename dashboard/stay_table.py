@@ -53,7 +53,7 @@ def table(
         alt="Table of stays; choose a row to focus it",
         column_config={
             "hospitalization_id": st.column_config.TextColumn("Stay", pinned=True),
-            "outcome": st.column_config.TextColumn(outcome.label, help=outcome.definition),
+            "outcome": st.column_config.TextColumn(outcome.label, help=ui.plain(outcome.definition)),
             risk: st.column_config.ProgressColumn(
                 "Risk at 24 h",
                 width=112,

@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, patient_level, plotted, stamp, state, theme
+from dashboard import data, figure_text, patient_level, plotted, stamp, state, theme
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -117,6 +117,7 @@ def chart(
     is about one stay, whatever surrounds it.
     """
     study = data.current_study()
+    figure_text.harmless(figure)
     word = stamp.word([study.manifest.synthetic] if synthetic is None else synthetic)
     picture = theme.CONFIG["toImageButtonOptions"] | {"filename": stamp.file_name(study, key, word)}
     st.plotly_chart(
@@ -172,7 +173,8 @@ def table(
         frame = stamp.on_table(frame, synthetic)
         columns[stamp.COLUMN] = st.column_config.TextColumn("Data", width=74, help=stamp.SHORT.capitalize())
     more.setdefault("placeholder", "—")
-    st.dataframe(frame, alt=alt, column_config=columns, hide_index=True, **more)
+    # Streamlit's own export writes the cells as they are
+    st.dataframe(plotted.harmless_table(frame), alt=alt, column_config=columns, hide_index=True, **more)
 
 
 def download(
@@ -288,13 +290,20 @@ def pick(label: str, options: Mapping[str, str], *, key: str, what: str, help: s
     return chosen if chosen in options else next(iter(options))
 
 
+_FOUND_LATER = re.compile(r":(?=//|[\w+/-]+:)|\bwww(?=\.)|@(?=\w)", re.IGNORECASE)
+
+
 def plain(text: str) -> str:
-    r"""Text from a file as it is: nothing in it is read as markup.
+    r"""Text from a file as it is, on one line: nothing in it is read as markup.
+
+    Addresses and names of icons are found after the markup is read, so that only a sign of no width in
+    their middle keeps them text.
 
     >>> print(plain("a_b ![x](y)"))
     a\_b \!\[x\]\(y\)
     """
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$:<>&-])", r"\\\1", text)
+    apart = _FOUND_LATER.sub("\\g<0>\u2060", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$:<>&-])", r"\\\1", apart)
 
 
 def inline(label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from tests.make_study import make_study
 OWN = OwnOutcome("crrt", "Dialysis after 24 h", "First in crrt_therapy, *none* before.", file="outcomes")
 
 
-def make_own_study(folder: Path) -> Path:
-    """Write it into `folder` and return it."""
-    make_study(folder)
+def make_own_study(folder: Path, *, sites: Mapping[str, int] | None = None) -> Path:
+    """Write it into `folder` and return it; `sites` as in `make_study`."""
+    make_study(folder, sites=sites)
     manifest = open_study(folder).manifest
     for stage, done in manifest.stages.items():
         for path in done.files:
             if path.endswith(".parquet"):
-                frame = pl.read_parquet(folder / path)
+                frame = pl.read_parquet(folder / path, glob=False)
                 names = [name for name in frame.columns if "icu" in name]
                 frame = frame.with_columns(
                     pl.col(name).alias(name.replace("icu", OWN.name)) for name in names

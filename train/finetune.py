@@ -264,6 +264,6 @@ class _Runs:
 
 def _read(path: Path) -> pl.DataFrame | None:
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError):
         return None

@@ -66,7 +66,7 @@ def follow_stays(
 def _kept(path: Path) -> pl.DataFrame | None:
     """A shard that an earlier run has left; None where there is none that can be read."""
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError):
         return None
 

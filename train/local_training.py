@@ -237,6 +237,6 @@ def _counted(window: Windows, name: str, rows: np.ndarray) -> tuple[np.ndarray, 
 
 def _read(path: Path) -> pl.DataFrame | None:
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError):
         return None

@@ -146,7 +146,7 @@ def _work(
     write_json(folder / TOKENIZER, tokenizer.to_json())
     result.summary["vocabulary_size"] = len(tokenizer.vocabulary)
     if start:
-        categories = pl.read_parquet(folder / site_file(source, "categories"))
+        categories = pl.read_parquet(folder / site_file(source, "categories"), glob=False)
         notes, figures = tell(start, tokenizer, source, result.summary["sites"][source], categories)
         result.notes += notes
         result.summary |= figures

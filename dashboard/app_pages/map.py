@@ -73,7 +73,7 @@ def table(
         return
     if stay is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"Focus: **{stay}** ({site})", width="content")
+            st.markdown(f"Focus: **{ui.plain(stay)}** ({site})", width="content")
             st.page_link("app_pages/patient.py", label="Open this stay", icon=":material/timeline:")
     stay_table.table(
         study,
@@ -107,7 +107,7 @@ def draw(
         paths.add_path(
             figure, population.path(study, site, stay), kind, jump_minute=dynamics["max_jump_minute"][0]
         )
-        path_text = f" On top: stay {stay}, hour by hour; open circle: start, large dot: 24 h."
+        path_text = f" On top: stay {ui.plain(stay)}, hour by hour; open circle: start, large dot: 24 h."
     maps.make_selectable(figure, info)
     shown = f"{site}|{layer}|{stay}|{wide}" + (f"|{outcome.name}" if layer == "rate" else "")
     outlined = outlines.settle(study, kind, widget=drawing.widget(kind), figure=shown)

@@ -212,7 +212,7 @@ def _scheme(tokenizer: dict[str, Any]) -> str:
         "tokens for gaps in time" if tokenizer.get("spacing") else None,
         "specimen and order of labs kept apart" if tokenizer.get("labs") == "fine" else None,
         "earlier stays of the patient in front of each window" if tokenizer.get("history") else None,
-        f"events of the map “{tokenizer.get('events', {}).get('name', 'paper')}”",
+        f"events of the map “{ui.plain(tokenizer.get('events', {}).get('name', 'paper'))}”",
     ]
     return "Tokens: " + "; ".join(part for part in parts if part) + "."
 

@@ -25,7 +25,7 @@ def main() -> None:
     title, take_away = st.columns([4, 1], vertical_alignment="bottom")
     with title:
         ui.header(
-            study.name.replace("_", " "),
+            ui.plain(study.name.replace("_", " ")),
             "What is in this study: who the patients are, how much is charted about them, which questions it "
             "can answer.",
         )

@@ -48,7 +48,7 @@ def main() -> None:
     key = f"stays-{study.digest}-{site}-{group}-{order}-{outcome.name}"
     stay_table.table(study, listed, outcome, site, stay, key=key, height=215)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.header(f"Stay {stay}", anchor=False, width="content")
+        st.header(f"Stay {ui.plain(stay)}", anchor=False, width="content")
         held = pinned.pinned(study)
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             stays.stepping(listed, site, stay)

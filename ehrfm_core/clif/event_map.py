@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ehrfm_core.clif.columns import LOADER
-from ehrfm_core.errors import UserError
+from ehrfm_core.clif.yaml_file import read_yaml
+from ehrfm_core.errors import UserError, brief
+from ehrfm_core.typed import check_types
 
 MAPS = Path(__file__).parent / "maps"
 SHIPPED = ("paper", "all")
@@ -23,6 +22,7 @@ FILTERS = ("equals", "one_of", "none_of", "at_least", "at_most", "present")
 RESERVED = ("age", "answer", "time", "special")
 TELL_THE_END = ("discharge_category", "discharge_name", "discharge_dttm", "death_dttm")
 STATIC_TABLES = ("patient", "hospitalization")
+LARGEST_NUMBER = 1e300
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,24 @@ class EventMap:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> EventMap:
-        """Read what `to_json` wrote."""
-        sources = []
-        for source in value["sources"]:
-            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in source.items()}
-            sources.append(
-                EventSource(**plain | {"where": tuple(Filter(**f) for f in source.get("where", ()))})
+        """Read what `to_json` wrote; UserError where a part is missing or of another type."""
+        try:
+            sources = []
+            for source in value["sources"]:
+                plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in source.items()}
+                where = tuple(Filter(**f) for f in source.get("where", ()))
+                sources.append(EventSource(**plain | {"where": where}))
+            prefix, suffix = (
+                tuple(StaticField(**item) for item in value[key]) for key in ("prefix", "suffix")
             )
-        prefix, suffix = (tuple(StaticField(**item) for item in value[key]) for key in ("prefix", "suffix"))
-        return cls(value["name"], tuple(sources), prefix, suffix)
+            found = cls(value["name"], tuple(sources), prefix, suffix)
+            for part in (found, *sources, *prefix, *suffix, *(f for s in sources for f in s.where)):
+                check_types(part)
+            return found
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"The study's event map is not whole ({brief(error)}); run `python -m train tokenize` again."
+            ) from None
 
 
 def _short(source: dict[str, Any]) -> dict[str, Any]:
@@ -139,14 +148,12 @@ def load_map(name: str) -> EventMap:
     """
     path = MAPS / f"{name}.yaml" if name in SHIPPED else Path(name)
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        value = read_yaml(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise UserError(
             f"--events {name}: {reason}; give {' or '.join(SHIPPED)} or the path of a YAML file."
         ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())[:160]}.") from None
     return _parse(path, name if name in SHIPPED else path.stem, value)
 
 
@@ -252,11 +259,16 @@ def filters_of(where: str, value: Any) -> tuple[Filter, ...]:
             "equals": isinstance(operand, str | bool),
             "one_of": isinstance(operand, list) and all(isinstance(item, str) for item in operand),
             "none_of": isinstance(operand, list) and all(isinstance(item, str) for item in operand),
-            "at_least": isinstance(operand, int | float) and not isinstance(operand, bool),
-            "at_most": isinstance(operand, int | float) and not isinstance(operand, bool),
+            "at_least": _is_number(operand),
+            "at_most": _is_number(operand),
             "present": isinstance(operand, bool),
         }[kind]
         if not fits:
-            raise UserError(f"{where}: the filter {kind} cannot be compared with {operand!r}.")
+            raise UserError(f"{where}: the filter {kind} cannot be compared with {repr(operand)[:80]}.")
         filters.append(Filter(entry["column"], kind, operand))
     return tuple(filters)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether values can be compared with it: finite, within what a Float64 holds, and not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER

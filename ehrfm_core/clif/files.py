@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from ehrfm_core.clif.columns import clifpy_file
-from ehrfm_core.errors import UserError
+from ehrfm_core.errors import UserError, brief
+from ehrfm_core.parquet_size import check_size
 
 SUFFIXES = (".parquet", ".csv.gz", ".csv")
 PREFIX = "clif_"
@@ -91,15 +94,32 @@ def scan_part(part: Path) -> pl.LazyFrame:
     """
     try:
         if _suffix(part) == ".parquet":
-            frame = pl.scan_parquet(part, hive_partitioning=False)
+            check_size(part)
+            frame = pl.scan_parquet(part, hive_partitioning=False, glob=False)
         else:
-            frame = pl.scan_csv(part, infer_schema=False, encoding="utf8-lossy")
+            frame = pl.scan_csv(part, infer_schema=False, encoding="utf8-lossy", glob=False)
         frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         kind = "parquet" if _suffix(part) == ".parquet" else "csv"
-        reason = str(error).splitlines()[0][:100]
-        raise UserError(f"{part} is not readable as {kind} ({reason}); export the table again.") from None
+        raise UserError(
+            f"{part} is not readable as {kind} ({brief(error, 100)}); export the table again."
+        ) from None
     return frame
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what polars raises over the rows of a table into a UserError that names the table.
+
+    A header can be in order and a row not; a damaged file can break polars in its own core, past its
+    exceptions.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise UserError(
+            f"{path} cannot be read to its end ({brief(error)}); export the table again."
+        ) from None
 
 
 def schema_of(table: TableFiles) -> dict[str, pl.DataType]:

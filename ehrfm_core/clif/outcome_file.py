@@ -29,18 +29,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ehrfm_core.clif.columns import LOADER
 from ehrfm_core.clif.event_map import Filter, filters_of, texts_of
-from ehrfm_core.errors import UserError
+from ehrfm_core.clif.yaml_file import read_yaml
+from ehrfm_core.errors import UserError, brief
 from ehrfm_core.outcomes import OUTCOMES, early
+from ehrfm_core.typed import check_types
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")  # a plain name: nothing outside the site's folder
 UNLISTED = ("unknown", "no")
 LABEL, DEFINITION = 40, 300  # characters
-MARKUP = re.compile(r"[<`*_\[\]#$|~\\]")  # of pages and charts, where a label stands as it is
+MARKUP = re.compile(r"[<`*_\[\]{}#$|~\\]")  # of pages and charts, where a label stands as it is
 KEYS = {"name", "label", "definition", "table", "time", "where", "among", "file", "unlisted"}
 # columns of stays and what is made of them, which an outcome may not be called
 TAKEN = {
@@ -92,22 +91,28 @@ class OwnOutcome:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> OwnOutcome:
-        """Read what `to_json` wrote."""
-        filters = {key: tuple(Filter(**f) for f in value[key]) for key in ("where", "among")}
-        return cls(**value | filters | {"times": tuple(value["times"])})
+        """Read what `to_json` wrote; UserError where a part is missing or another."""
+        try:
+            filters = {key: tuple(Filter(**f) for f in value[key]) for key in ("where", "among")}
+            own = cls(**value | filters | {"times": tuple(value["times"])})
+            for part in (own, *own.filters):
+                check_types(part)
+            return own
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"study.json: an outcome is not whole ({brief(error)}); give --outcomes with its file again."
+            ) from None
 
 
 def load_outcomes(path: Path) -> tuple[OwnOutcome, ...]:
     """The outcomes that a YAML file defines; UserError naming the file, the entry and what is wrong."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        value = read_yaml(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise UserError(
             f"--outcomes {path}: {reason}; give the path of a YAML file, or `none` for the paper's alone."
         ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())[:160]}.") from None
     if not isinstance(value, dict) or set(value) != {"format", "outcomes"} or value["format"] != 1:
         raise UserError(f"{path}: a file of outcomes holds `format: 1` and `outcomes`, and nothing else.")
     if not isinstance(value["outcomes"], list) or not value["outcomes"]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import Filter
-from ehrfm_core.clif.files import SUFFIXES, TableFiles, schema_of
+from ehrfm_core.clif.files import SUFFIXES, TableFiles, readable, schema_of
 from ehrfm_core.clif.lookup import cleaned, passes_empty
 from ehrfm_core.clif.outcome_file import OwnOutcome
 from ehrfm_core.clif.source import NUMERIC_FILTERS
@@ -59,12 +59,13 @@ def add_own_outcomes(
     """
     notes: list[str] = []
     for outcome in own:
-        if outcome.file is None:
-            found, told = _of_events(stays, directory, outcome)
-        elif outcome.file in tables:
-            found, told = _of_file(stays, tables[outcome.file], outcome)
-        else:
-            found, told = None, [f"no {outcome.file}.parquet or .csv in its folder: {_nobody(outcome)}"]
+        with readable(_place(directory, tables, outcome)):
+            if outcome.file is None:
+                found, told = _of_events(stays, directory, outcome)
+            elif outcome.file in tables:
+                found, told = _of_file(stays, tables[outcome.file], outcome)
+            else:
+                found, told = None, [f"no {outcome.file}.parquet or .csv in its folder: {_nobody(outcome)}"]
         notes += told
         if found is None:
             nothing = pl.lit(None, dtype=pl.Boolean)
@@ -81,6 +82,13 @@ def add_own_outcomes(
         ).drop("happened", "first")
         notes += _told(stays, outcome)
     return stays, notes
+
+
+def _place(directory: ClifDirectory | None, tables: Mapping[str, TableFiles], outcome: OwnOutcome) -> Path:
+    """The path to name where the rows that tell an outcome cannot be read."""
+    if outcome.file in tables:
+        return tables[str(outcome.file)].path
+    return directory.path(str(outcome.table)) if directory else Path(str(outcome.table))
 
 
 def _of_events(

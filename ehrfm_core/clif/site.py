@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import EventMap
 from ehrfm_core.clif.event_store import EventStore
 from ehrfm_core.clif.events import NOBODY, OUTSIDE, notes_of, read_table, sources_of
+from ehrfm_core.clif.files import readable, scan_part
 from ehrfm_core.clif.lookup import Lookup
 from ehrfm_core.clif.source import NO_TIME, Batch, Source
 from ehrfm_core.clif.tables import ID, WATCHED, ClifDirectory
@@ -60,21 +60,24 @@ def read_site(
 
     Raises UserError where ids of a table belong to no stay at all, ids repeat, or no stay is left.
     """
-    stays, everybody, notes = read_hospitalizations(directory, event_map, window_hours=window_hours)
+    with readable(directory.path("hospitalization")):
+        stays, everybody, notes = read_hospitalizations(directory, event_map, window_hours=window_hours)
     numbered = stays.select(ID, pl.int_range(pl.len(), dtype=pl.UInt32).alias("stay"))
     ids = everybody.join(numbered, on=ID, how="left").with_columns(pl.col("stay").fill_null(OUTSIDE))
     length = (stays["discharge_time"] - stays["admission"]).dt.total_microseconds().to_numpy()
     before = _earlier_ends(everybody, stays)
     watch = Watch(length)
-    store = EventStore(stays.height, expected=_expected(directory, event_map), folder=scratch)
-    sources, found = sources_of(directory, event_map, store, fine=fine)
+    with readable(directory.folder):
+        store = EventStore(stays.height, expected=_expected(directory, event_map), folder=scratch)
+        sources, found = sources_of(directory, event_map, store, fine=fine)
     for table in dict.fromkeys((*WATCHED, *event_map.tables)):
         if table not in directory:
             continue
         keys = {s.spec.key for s in sources if s.spec.table == table} | ({ID} if table in WATCHED else set())
         for key in sorted(keys):
             own = [s for s in sources if s.spec.table == table and s.spec.key == key]
-            notes += _read(directory, table, key, own, ids, watch, before, progress)
+            with readable(directory.path(table)):
+                notes += _read(directory, table, key, own, ids, watch, before, progress)
     stays = finish_stays(stays, watch, window_hours=window_hours)
     bad: Counter[str] = sum((source.counts.not_numbers for source in sources), start=Counter())
     start, end = edges(watch)
@@ -176,7 +179,7 @@ def _expected(directory: ClifDirectory, event_map: EventMap) -> int:
     for table in event_map.tables:
         parts = directory.tables[table].parts if table in directory else ()
         rows[table] = sum(
-            pq.read_metadata(part).num_rows
+            int(scan_part(part).select(pl.len()).collect().item())
             if part.name.lower().endswith(".parquet")
             else part.stat().st_size * (8 if part.suffix.lower() == ".gz" else 1) // CSV_BYTES_A_ROW
             for part in parts

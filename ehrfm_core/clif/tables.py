@@ -11,8 +11,8 @@ import polars as pl
 
 from ehrfm_core.clif.columns import id_text, number, time_utc
 from ehrfm_core.clif.event_map import EventMap
-from ehrfm_core.clif.files import TableFiles, find_tables, scan_part, schema_of
-from ehrfm_core.errors import UserError
+from ehrfm_core.clif.files import TableFiles, find_tables, readable, scan_part, schema_of
+from ehrfm_core.errors import UserError, brief
 
 if TYPE_CHECKING:
     from ehrfm_core.clif.outcome_file import OwnOutcome
@@ -141,8 +141,9 @@ def open_directory(folder: Path, event_map: EventMap, own: Sequence[OwnOutcome] 
 
 def check_table(directory: ClifDirectory, table: str, *, times: Sequence[str]) -> None:
     """Raise UserError where a time of a table has no zone, or an id is none."""
-    _check_times(directory, table, list(dict.fromkeys(times)))
-    _check_ids(directory, table)
+    with readable(directory.path(table)):
+        _check_times(directory, table, list(dict.fromkeys(times)))
+        _check_ids(directory, table)
 
 
 def _times(event_map: EventMap, table: str) -> list[str]:
@@ -157,7 +158,7 @@ def _need(directory: ClifDirectory, table: str, columns: Sequence[str]) -> None:
     if missing:
         raise UserError(
             f"{directory.path(table)}: column {missing[0]!r} is missing ({len(missing)} of {len(columns)} "
-            f"required columns); it has {', '.join(list(schema)[:12])}."
+            f"required columns); it has {brief(', '.join(list(schema)[:12]), 300)}."
         )
 
 

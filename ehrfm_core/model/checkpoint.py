@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from transformers import LlamaForCausalLM
 
 from ehrfm_core.errors import UserError
+from ehrfm_core.model.config_file import read_config
 from ehrfm_core.model.state import why_not_written
 
 FILES = ("config.json", "model.safetensors")
@@ -42,8 +43,11 @@ def load(folder: Path, *, device: str = "cpu") -> LlamaForCausalLM:
         raise UserError(
             f"{folder} holds no checkpoint ({' and '.join(FILES)}); run `python -m train pretrain`."
         )
+    config = read_config(folder)
     try:
-        model = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model = LlamaForCausalLM.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:100]
         raise UserError(f"The checkpoint in {folder} is not readable ({reason}); train it again.") from None

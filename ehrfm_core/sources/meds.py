@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from ehrfm_core.clif.columns import category
 from ehrfm_core.clif.event_map import MAPS, EventMap
 from ehrfm_core.clif.event_store import EventStore, Item
+from ehrfm_core.clif.files import readable
 from ehrfm_core.clif.lookup import Lookup
 from ehrfm_core.clif.open_stays import OPEN
 from ehrfm_core.clif.site import Progress, Site
 from ehrfm_core.clif.tables import ID
+from ehrfm_core.clif.yaml_file import read_yaml
 from ehrfm_core.cohort import (
     EDGE_HOURS,
     HOUR,
@@ -32,7 +33,8 @@ from ehrfm_core.cohort import (
     finish_stays,
     leave_out,
 )
-from ehrfm_core.errors import UserError
+from ehrfm_core.errors import UserError, brief
+from ehrfm_core.parquet_size import check_size
 
 ROLES = ("admission", "discharge", "death", "birth", "sex", "race", "ethnicity", "icu", "ventilation")
 DESCRIBES = ROLES[:7]  # codes of these roles are no events
@@ -55,7 +57,7 @@ class MedsDirectory:
         for part in self.parts:
             time = pl.col("time").dt.epoch("us")
             frames.append(
-                pl.scan_parquet(part, hive_partitioning=False).select(
+                pl.scan_parquet(part, hive_partitioning=False, glob=False).select(
                     pl.col("subject_id").cast(pl.String).alias("subject"),
                     time.alias("time"),
                     pl.col("code").cast(pl.String),
@@ -86,11 +88,13 @@ def open_meds(folder: Path, map_file: Path | None = None) -> MedsDirectory:
     roles = _roles(map_file or MAPS / "meds.yaml")
     parts = tuple(sorted((folder / "data").rglob("*.parquet")))
     for part in parts:
+        check_size(part)
         try:
             schema = pl.read_parquet_schema(part)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0][:100]
-            raise UserError(f"{part} is not readable as parquet ({reason}); export it again.") from None
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise UserError(
+                f"{part} is not readable as parquet ({brief(error, 100)}); export it again."
+            ) from None
         missing = [column for column in REQUIRED if column not in schema]
         if missing:
             raise UserError(f"{part}: column {missing[0]!r} is missing; MEDS needs {', '.join(REQUIRED)}.")
@@ -103,8 +107,8 @@ def open_meds(folder: Path, map_file: Path | None = None) -> MedsDirectory:
 
 def _roles(path: Path) -> dict[str, tuple[str, ...]]:
     try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        value: Any = read_yaml(path)
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is not a readable YAML file ({' '.join(str(error).split())[:120]})."
         ) from None
@@ -137,6 +141,17 @@ def read_meds(
     years of 365.25 days. An event belongs to the first stay that has not ended yet, at most 24 h before its
     admission. Raises UserError where no stay is found or none is left.
     """
+    with readable(directory.folder / "data"):
+        return _read(directory, event_map, scratch, window_hours, progress)
+
+
+def _read(
+    directory: MedsDirectory,
+    event_map: EventMap,
+    scratch: Path,
+    window_hours: float,
+    progress: Progress | None,
+) -> Site:
     stays, notes = _stays(directory, event_map, window_hours)
     length = (stays["discharge_time"] - stays["admission"]).dt.total_microseconds().to_numpy()
     watch = Watch(length)

@@ -16,13 +16,15 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from ehrfm_core.errors import UserError
+from ehrfm_core import strict_json
+from ehrfm_core.errors import UserError, brief
 from ehrfm_core.study.layout import Schema
 
 ROWS_AT_A_TIME = 4096  # of a table written piece by piece
 MOST_HASHES = 100_000  # kept in memory
 STILL_WARM_NS = 2_000_000_000  # a file that is written again so soon may keep its time
 _HASHES: dict[tuple[str, int, int, int], str] = {}
+LARGEST_JSON = 200_000_000  # bytes
 
 
 @contextmanager
@@ -80,13 +82,17 @@ def write_json(path: Path, value: Any, *, lasting: bool = False) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a missing or broken file is a UserError that names it."""
+    """Read JSON; a missing or broken file (see `strict_json`) is a UserError that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if (size := path.stat().st_size) > LARGEST_JSON:
+            raise ValueError(f"{size:,} bytes, {LARGEST_JSON:,} at most")
+        return strict_json.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run `python -m train study` again to make it.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); delete it and run again.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); mend this and run again.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not readable JSON ({brief(error)}); delete it and run again.") from None
 
 
 def write_table(path: Path, frame: pl.DataFrame, schema: Schema, *, few_values: Sequence[str] = ()) -> None:

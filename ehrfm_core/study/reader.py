@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome, with_own
+from ehrfm_core.parquet_size import check_size
 from ehrfm_core.study.files import fingerprint, known_sha256, read_json
 from ehrfm_core.study.layout import (
     MANIFEST,
@@ -25,6 +27,7 @@ from ehrfm_core.study.layout import (
     site_schema,
 )
 from ehrfm_core.study.manifest import Manifest, read_manifest
+from ehrfm_core.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Study:
 
     def tokenizer(self) -> dict[str, Any]:
         """The content of `tokenizer.json`."""
-        return read_json(self.file(TOKENIZER))
+        value: dict[str, Any] = read_json(self.file(TOKENIZER))
+        Tokenizer.from_json(value)  # a UserError where it is none
+        return value
 
     def maps(self) -> dict[str, Any]:
         """Axis ranges, parameters and quality of the two maps (`results/maps.json`)."""
@@ -125,8 +130,9 @@ class Study:
 
     def _read(self, relative: str, schema: Schema) -> pl.DataFrame:
         path = self.file(relative)
+        check_size(path)
         try:
-            frame = pl.read_parquet(path)
+            frame = pl.read_parquet(path, glob=False)  # a folder may be called [a]
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UserError(
                 f"{path} is not readable as parquet ({str(error)[:80]}); make the study again."
@@ -144,7 +150,19 @@ def open_study(folder: Path | str) -> Study:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist or is not a folder.")
+    check_links(folder)
     return Study(folder, read_manifest(folder))
+
+
+def check_links(folder: Path) -> None:
+    """Raise UserError where a symbolic link within a study leads out of it: its files would be another's."""
+    home = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise UserError(
+                    f"{path} is a symbolic link that leads out of the study; put the file itself there."
+                )
 
 
 def list_studies(folder: Path | str) -> dict[str, Study | UserError]:
@@ -159,6 +177,11 @@ def list_studies(folder: Path | str) -> dict[str, Study | UserError]:
     found: dict[str, Study | UserError] = {}
     for candidate in candidates:
         try:
+            if not candidate.resolve().is_relative_to(folder.resolve()):
+                raise UserError(
+                    f"{candidate} is a symbolic link that leads out of {folder}; put the study itself "
+                    "there, or give --studies the folder in which it lies."
+                )
             found[candidate.name] = open_study(candidate)
         except UserError as error:
             found[candidate.name] = error

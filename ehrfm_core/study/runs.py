@@ -205,7 +205,9 @@ def _whole(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return value.strip()[:_LONGEST] or None if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return value.encode(errors="replace").decode().strip()[:_LONGEST] or None  # half a surrogate pair is ?
 
 
 def _time(value: Any) -> datetime | None:

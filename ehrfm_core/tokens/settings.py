@@ -13,6 +13,13 @@ BINS = ("quantile", "reference")
 LABS = ("coarse", "fine")
 MOST_BINS = 100
 _LATER = ("history",)  # settings that older studies do not name
+_TYPES: dict[str, Any] = {
+    "n_bins": int,
+    "spacing": bool,
+    "window_hours": int | float,
+    "max_tokens": int,
+    "history": bool,
+}
 LONGEST_HOURS = 8640.0  # 360 days; minutes are float32, exact to the second up to a year
 
 
@@ -42,11 +49,15 @@ class TokenSettings:
         object.__setattr__(self, "more_windows", tuple(self.more_windows))
         for name, known in (("scheme", SCHEMES), ("bins", BINS), ("labs", LABS)):
             if getattr(self, name) not in known:
-                raise UserError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}.")
+                raise UserError(f"{name} {str(getattr(self, name))[:40]!r} is none of {', '.join(known)}.")
+        for name, kind in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise UserError(f"{name} cannot be {str(value)[:40]!r}.")
         if not 2 <= self.n_bins <= MOST_BINS:
             raise UserError(f"{self.n_bins} bins cannot be made; give 2 to {MOST_BINS}.")
         windows = [self.window_hours, *(hours for hours in self.more_windows if hours is not None)]
-        if not all(0 < hours < LONGEST_HOURS for hours in windows):
+        if not all(isinstance(hours, int | float) and 0 < hours < LONGEST_HOURS for hours in windows):
             raise UserError("A window must be longer than 0 hours and shorter than 360 days.")
         if self.max_tokens < 8:
             raise UserError(f"{self.max_tokens} tokens cannot hold a window; give 8 or more.")

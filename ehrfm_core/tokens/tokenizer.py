@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import yaml
 
 from ehrfm_core.clif.columns import clifpy_file
 from ehrfm_core.clif.event_map import EventMap, load_map
-from ehrfm_core.errors import UserError
-from ehrfm_core.tokens.settings import TokenSettings
-from ehrfm_core.tokens.vocabulary import AGE, REFERENCE, bin_token
+from ehrfm_core.errors import UserError, brief
+from ehrfm_core.tokens.settings import MOST_BINS, TokenSettings
+from ehrfm_core.tokens.vocabulary import AGE, REFERENCE, SPECIAL, bin_token
 
+MOST_TOKENS = 1_000_000
 MISSING = "missing"
 UNKNOWN_DISCHARGE = "discharge/unknown"  # never UNK, which would not be known as part of the suffix
 
@@ -66,14 +68,43 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Tokenizer:
-        """Read what `to_json` wrote; UserError where a part is missing."""
+        """Read what `to_json` wrote; UserError where a part is missing or of another type."""
+        again = "run `python -m train tokenize` again."
         try:
             settings = TokenSettings.from_json(value)
             events = EventMap.from_json(value["events"])
             more = (value.get("reference", {}), value.get("units", {}))
-            return cls(settings, value["cut_points"], value["vocabulary"], events, *more)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"tokenizer.json lacks {error}; run `python -m train tokenize` again.") from None
+            found = cls(settings, value["cut_points"], value["vocabulary"], events, *more)
+        except KeyError as error:
+            raise UserError(f"tokenizer.json lacks {brief(error)}; {again}") from None
+        except (TypeError, AttributeError) as error:
+            raise UserError(f"tokenizer.json is not a tokenizer's ({brief(error)}); {again}") from None
+        if wrong := _wrong(found):
+            raise UserError(f"tokenizer.json: {wrong}; {again}")
+        return found
+
+
+def _wrong(tokenizer: Tokenizer) -> str | None:
+    """What in a tokenizer read from a file is of another kind; None where nothing is."""
+    vocabulary = tokenizer.vocabulary
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else [None]
+    whole = all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < MOST_TOKENS for i in ids)
+    if not whole or len(set(ids)) < len(ids):
+        return f"the vocabulary must give each token a number of its own, below {MOST_TOKENS:,}"
+    if lost := [token for token in SPECIAL if token not in vocabulary]:
+        return f"the vocabulary lacks {lost[0]}"
+    for name, table in (("cut_points", tokenizer.cut_points), ("reference", tokenizer.reference)):
+        if not isinstance(table, dict) or not all(isinstance(ends, list) for ends in table.values()):
+            return f"`{name}` must hold a list of numbers by code"
+        for code, ends in table.items():
+            numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in ends)
+            if not numbers or any(low > high for low, high in pairwise(ends)) or len(ends) > MOST_BINS:
+                return f"`{name}` of {code[:60]!r} are not ascending numbers, at most {MOST_BINS}"
+    if any(len(ends) != 2 for ends in tokenizer.reference.values()):
+        return "a reference range needs two ends"
+    if not isinstance(tokenizer.units, dict) or not all(isinstance(u, str) for u in tokenizer.units.values()):
+        return "`units` must hold a text by code"
+    return None
 
 
 def reference_ranges(families: tuple[str, ...] = ("lab",)) -> dict[str, list[float]]:

@@ -194,10 +194,10 @@ def test_one_column_will_do_as_detail(tmp_path: Path) -> None:
         ("format: 1\nstatic: []\nevents: [1]", "`static` holds `prefix` and `suffix`"),
         ("format: 1\nstatic: {}\nevents: [1]\nmore: 1", "and nothing else"),
         ("{a: [", "is not YAML: while parsing"),
-        ("!!python/object/apply:os.mkdir [pwned]", "is not YAML: could not determine a constructor"),
+        ("!!python/object/apply:os.mkdir [pwned]", "line 1: tags (tag:yaml.org,2002:python"),
         (
             "format: 1\nstatic: {}\nevents: [!!python/object:ehrfm_core.errors.UserError {}]",
-            "is not YAML: could not determine a constructor",
+            "line 3: tags (tag:yaml.org,2002:python",
         ),
     ],
 )

@@ -121,7 +121,7 @@ def test_names_from_the_study_are_text_and_nothing_else(tmp_path: Path) -> None:
     assert bad in found.text
     assert "img" not in found.tags
     own = make_own_study(tmp_path / "own")
-    content = json.loads((own / "study.json").read_text().replace("Dialysis after 24 h", bad))
+    content = json.loads((own / "study.json").read_text().replace("*none* before", bad))
     (own / "study.json").write_text(json.dumps(content))
     reseal(own)
     text, found = read(own)
