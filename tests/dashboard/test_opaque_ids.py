@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import io
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import data, neighbours, opaque_ids, options
+from dashboard import atlas_export, data, neighbours, opaque_ids, options
+from dashboard.atlas_export import ID
 from dashboard.opaque_ids import KINDS, OpaqueStudy, opaque
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, open_study
@@ -91,6 +93,10 @@ def test_no_table_holds_an_id_of_the_hospital_and_all_still_join(keyed: Study) -
         )
         predictions = keyed.result("predictions").filter(test_site=site)
         assert predictions.join(stays, on="hospitalization_id", how="anti").is_empty()
+    taken = pl.read_parquet(io.BytesIO(atlas_export.parquet(keyed, None)))
+    assert set(taken["hospitalization_id"]) == {
+        s for site in keyed.sites for s in data.stays(keyed, site)[ID]
+    }
 
 
 def test_neighbours_are_those_of_the_same_stays(keyed: Study) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,23 @@ def secrets(file: Path, provider: Provider, port: int) -> Path:
         "[auth]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in content.items())
     )
     return file
+
+
+def handshake(url: str, *, host: str) -> int:
+    """The status by which the server answers a websocket that is opened under a name for it."""
+    port = urlsplit(url).port
+    asked = {
+        "Host": f"{host}:{port}",
+        "Origin": f"http://{host}:{port}",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in asked.items())
+    with socket.create_connection(("127.0.0.1", port or 0), timeout=10) as line:
+        line.sendall(f"GET /_stcore/stream HTTP/1.1\r\n{head}\r\n".encode())
+        return int(line.recv(4096).split()[1])
 
 
 def test_sign_in_goes_to_the_provider_and_back(browser: Any, tmp_path: Path) -> None:
@@ -112,6 +130,8 @@ def test_behind_a_proxy_the_header_is_asked_for(browser: Any, tmp_path: Path) ->
             settle(page)
             assert page.get_by_role("button", name="Sign out").count() == 0
             page.context.close()
+        assert handshake(url, host="127.0.0.1") == 101
+        assert handshake(url, host="rebound.attacker.example") == 403, "its own origin, but not our name"
     told = [(line["action"], line["who"]) for line in lines(log)]
     assert told == [("refused", None), ("open", "grace"), ("view", "grace")]
 
@@ -131,8 +151,8 @@ def test_viewing_alone_with_opaque_ids_and_nothing_leaves(browser: Any, tmp_path
     ]
     received: list[bytes] = []
 
-    def listen(socket: Any) -> None:
-        socket.on("framereceived", lambda data: received.append(data if isinstance(data, bytes) else b""))
+    def listen(opened: Any) -> None:
+        opened.on("framereceived", lambda data: received.append(data if isinstance(data, bytes) else b""))
 
     own = ("--id-key", str(key), "--audit-log", str(log), "--view-only")
     paths = filter(None, [str(outside), os.environ.get("PYTHONPATH")])
