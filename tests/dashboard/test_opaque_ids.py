@@ -15,12 +15,12 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import atlas_export, data, neighbours, opaque_ids, options
+from dashboard import atlas_export, data, live, neighbours, opaque_ids, options
 from dashboard.atlas_export import ID
 from dashboard.opaque_ids import KINDS, OpaqueStudy, opaque
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, open_study
-from ehrfm_core.study.layout import MORE_SITE_FILES, RESULT_FILES, SITE_FILES
+from ehrfm_core.study.layout import MORE_SITE_FILES, RESULT_FILES, SITE_FILES, site_file
 from tests.dashboard.test_pages import fine, text
 from tests.make_study import make_study
 
@@ -110,6 +110,34 @@ def test_neighbours_are_those_of_the_same_stays(keyed: Study) -> None:
     first = found.filter(site="mimic").row(0, named=True)
     other = states.filter(hospitalization_id=names[first["hospitalization_id"]])["state"][0]
     assert first["distance"] == pytest.approx(((own - other) ** 2).sum() ** 0.5, rel=1e-5)
+
+
+def test_the_hours_after_the_window_are_found_by_the_opaque_id(keyed: Study) -> None:
+    name = site_file("mimic", "later")
+    paths = pl.read_parquet(keyed.folder / site_file("mimic", "paths"))
+    paths.with_columns(step=pl.col("hour") / 7).write_parquet(keyed.folder / name)
+    own = open_study(keyed.folder).site_table("mimic", "stays")["hospitalization_id"]
+    shown = data.site_table(keyed, "mimic", "stays")["hospitalization_id"]
+    stages = {"embed": replace(keyed.manifest.stages["embed"], files={name: ""})}
+    with_later = replace(keyed, manifest=replace(keyed.manifest, stages=keyed.manifest.stages | stages))
+    found = data.later(with_later, "mimic", shown[8])
+    wanted = paths.filter(hospitalization_id=own[8]).sort("hour")
+    assert found is not None
+    assert found["risk_death"].equals(wanted["risk_death"])
+
+
+def test_the_model_reads_a_stay_by_its_opaque_id(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = tmp_path / "shown"  # under a name of its own: caches know it by that
+    shown.symlink_to(BUNDLED / "mimic-iv-demo")
+    monkeypatch.setattr(sys, "argv", ["app.py", "--studies", str(tmp_path), "--id-key", str(folder / "key")])
+    study = data.open_study(shown)
+    stay = data.stays(study, study.source).sort("n_tokens").row(20, named=True)
+    opened = live.opened(study, study.source, str(stay["hospitalization_id"]))
+    assert len(opened.reading.tokens) == stay["n_tokens"]
+    assert opened.reading.measures["path_length"][0] == pytest.approx(stay["path_length"], rel=0.01)
+    assert opened.reading.measures["anomaly_score"][0] == pytest.approx(stay["anomaly_score"], abs=0.01)
 
 
 def test_two_ids_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

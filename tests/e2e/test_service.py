@@ -136,6 +136,7 @@ def test_behind_a_proxy_the_header_is_asked_for(browser: Any, tmp_path: Path) ->
     assert told == [("refused", None), ("open", "grace"), ("view", "grace")]
 
 
+@pytest.mark.slow
 def test_viewing_alone_with_opaque_ids_and_nothing_leaves(browser: Any, tmp_path: Path) -> None:
     studies, outside = folders(tmp_path)
     log, key, reached = outside / "audit.jsonl", outside / "key", outside / "outside.txt"
