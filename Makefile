@@ -1,12 +1,12 @@
-# `make demo` opens the dashboard on the bundled studies, `make test` checks everything.
-# Both make the environment in .venv first; neither needs more than Python 3.11 and make.
+# `make demo` opens the dashboard on the bundled studies, `make test` checks everything, `make audit` asks for
+# known vulnerabilities of what is installed (it needs the internet). They make the environment in .venv first; neither needs more than Python 3.11 and make.
 
 PYTHON ?= python3
 PORT ?= 8501
 STUDIES ?= data_samples/studies
 BIN := .venv/bin
 
-.PHONY: demo test environment test-environment lint check-python clean
+.PHONY: demo test audit environment test-environment lint check-python clean
 
 demo: environment
 	@echo "Opening the dashboard on $(STUDIES): http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
@@ -24,6 +24,11 @@ lint: test-environment
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+audit: | .venv/bin/python
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@.venv/audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt -r constraints.txt
+
 environment: .venv/.installed
 test-environment: .venv/.installed-dev
 
@@ -35,12 +40,12 @@ check-python:
 	@echo "Making the environment in .venv …"
 	@$(PYTHON) -m venv .venv
 
-.venv/.installed: requirements.txt | .venv/bin/python
+.venv/.installed: requirements.txt constraints.txt | .venv/bin/python
 	@echo "Installing requirements.txt (a few minutes the first time) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/.installed-dev: requirements.txt requirements-dev.txt | .venv/bin/python
+.venv/.installed-dev: requirements.txt requirements-dev.txt constraints.txt | .venv/bin/python
 	@echo "Installing requirements-dev.txt (a few minutes the first time) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch .venv/.installed $@

@@ -9,13 +9,26 @@ import sys
 from pathlib import Path
 
 import streamlit as st
+from streamlit.logger import get_logger
 from streamlit.navigation.page import StreamlitPage
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # streamlit puts this file's own folder there, not the repository
     sys.path.insert(0, str(ROOT))
 
-from dashboard import cohort_bar, cohorts, data, navigation, pictures, stamp, state, ui  # noqa: E402
+from dashboard import (  # noqa: E402
+    audit,
+    cohort_bar,
+    cohorts,
+    data,
+    navigation,
+    pictures,
+    service,
+    sign_in,
+    stamp,
+    state,
+    ui,
+)
 from ehrfm_core.errors import UserError  # noqa: E402
 from ehrfm_core.outcomes import OUTCOMES  # noqa: E402
 from ehrfm_core.study import Study  # noqa: E402
@@ -25,12 +38,55 @@ ASSETS = ROOT / "dashboard/assets"
 
 
 def main() -> None:
-    """Draw the frame, then the chosen page inside it."""
+    """Draw the frame, then the chosen page inside it; nothing for visitors who may not see anything."""
+    try:
+        started = service.ready()
+        frame()
+        who = sign_in.visitor(started) if started.sign_in else None
+        if started.sign_in and who is None:
+            navigate(hidden=True)
+            audit.refused()
+            sign_in.draw(started)
+            return
+        audit.opened(who.name if who else None, subject=who.subject if who else None)
+    except UserError as error:
+        get_logger(__name__).error("Nothing is shown: %s", error)
+        frame()
+        navigate(hidden=True)
+        ui.absent("This server is not set up rightly", ui.plain(str(error)), icon=":material/error:")
+        return
+    page = navigate()
+    try:
+        study = sidebar()
+        if who is not None:
+            with st.sidebar:
+                sign_in.status(started, who)
+        audit.seen("view", study=study.name if study else None, page=page.url_path or navigation.HOME)
+        if study is not None:
+            if study.manifest.synthetic:
+                st.set_page_config(page_title=f"{stamp.WORD} · {TITLE}")
+                ui.strip()
+            if study.has("tokenize"):
+                ui.other_window(data.tokenizer(study))
+            framed(study, page)
+    except ui.StageMissingError as missing:
+        ui.absent(*missing.args)
+    except UserError as error:
+        ui.absent("This page cannot be shown", ui.plain(str(error)), icon=":material/error:")
+    footer()
+
+
+def frame() -> None:
+    """What stands around every page."""
     # an icon from a file: Streamlit would fetch a Material icon for the browser tab from fonts.gstatic.com
     st.set_page_config(page_title=TITLE, page_icon=ASSETS / "icon.png", layout="wide")
     st.html(ui.CSS)
     st.logo(ASSETS / "logo.svg", size="large")
-    page = st.navigation(
+
+
+def navigate(*, hidden: bool = False) -> StreamlitPage:
+    """The page that the address names, and the list of all of them beside it, unless hidden."""
+    return st.navigation(
         {
             group: [
                 st.Page(
@@ -45,22 +101,9 @@ def main() -> None:
             ]
             for group, entries in navigation.GROUPS.items()
         },
+        position="hidden" if hidden else "sidebar",
         expanded=True,
     )
-    try:
-        study = sidebar()
-        if study is not None:
-            if study.manifest.synthetic:
-                st.set_page_config(page_title=f"{stamp.WORD} · {TITLE}")
-                ui.strip()
-            if study.has("tokenize"):
-                ui.other_window(data.tokenizer(study))
-            framed(study, page)
-    except ui.StageMissingError as missing:
-        ui.absent(*missing.args)
-    except UserError as error:
-        ui.absent("This page cannot be shown", ui.plain(str(error)), icon=":material/error:")
-    footer()
 
 
 def framed(study: Study, page: StreamlitPage) -> None:
@@ -80,7 +123,7 @@ def framed(study: Study, page: StreamlitPage) -> None:
 
 def sidebar() -> Study | None:
     """Choose study and outcome; where there is nothing to open, say so in place of the page."""
-    folder = data.studies_folder(sys.argv[1:])
+    folder = data.studies_folder()
     found = data.studies(folder)
     if not found:
         ui.absent(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import state, ui
+from dashboard import data, state, ui
 from ehrfm_core.evaluation import tripod
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 
 ALL = "all"
 COLOURS = {"filled": "green", "partly": "orange", "by the author": "gray"}
@@ -47,7 +47,7 @@ def draw(study: Study) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner="Filling in the checklist …")
 def _rows(folder: str, digest: str) -> tuple[pl.DataFrame, str]:
-    study = open_study(folder)
+    study = data.open_study(folder)
     rows = tripod.checklist(study)
     return rows, tripod.markdown(study, rows)
 

@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import cohort_form, cohort_words, cohorts, data, state, ui
+from dashboard import cohort_form, cohort_words, cohorts, data, options, state, ui
 from ehrfm_core.cohorts import Cohort
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
@@ -78,8 +78,8 @@ def _cohort(study: Study, outcome: Outcome, side: str) -> None:
     if cohort is None:
         with st.popover(f"{name} · none", type="tertiary", key=f"cohort-{side}"):
             st.markdown(
-                f"There is no cohort {name}. Draw around a region on the Map, choose filters under *New*, or "
-                "open one that was saved."
+                f"There is no cohort {name}. Draw around a region on the Map, choose filters under *New*"
+                + ("." if options.current().view_only else ", or open one that was saved.")
             )
             _open(side)
         return
@@ -148,6 +148,9 @@ def _told(study: Study, cohort: Cohort, outcome: Outcome) -> str:
 
 
 def _open(side: str) -> None:
+    if options.current().view_only:
+        return
+
     def opened() -> None:
         file = st.session_state[f"open-{side}"]
         if file is None:

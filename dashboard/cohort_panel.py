@@ -12,7 +12,7 @@ from dashboard import cohort_tables, cohort_words, cohorts, data, ui
 from dashboard.charts.cohorts import effects
 from ehrfm_core.cohorts import Cohort
 from ehrfm_core.outcomes import Outcome
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 
 ID = "hospitalization_id"
 SHOWN = 20  # categories in the figure
@@ -137,7 +137,7 @@ def _pair(folder: str, first: str, second: str | None) -> tuple[Study, pl.DataFr
     """The study, the stays of both groups, and how many were in both."""
     from ehrfm_core.cohorts import compare  # a second to import: not on the first page
 
-    study = open_study(folder)
+    study = data.open_study(folder)
     a = cohorts.stays(study, Cohort.from_text(first))
     where = Cohort.from_text(first).sites
     other = Cohort.from_text(second) if second else Cohort.of(levels={"site": list(where)} if where else {})
@@ -175,7 +175,7 @@ def _charted(folder: str, digest: str, site: str) -> Any:
     from ehrfm_core.cohorts.charted import charted
     from ehrfm_core.tokens.tokenizer import Tokenizer
 
-    study = open_study(folder)
+    study = data.open_study(folder)
     tokenizer = Tokenizer.from_json(data.tokenizer(study))
     return charted(study.site_table(site, "timelines"), tokenizer)
 

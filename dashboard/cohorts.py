@@ -18,7 +18,7 @@ import streamlit as st
 from dashboard import data, state
 from ehrfm_core.cohorts import Cohort, members
 from ehrfm_core.errors import UserError
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 from ehrfm_core.study.files import fingerprint
 from ehrfm_core.study.layout import FITTED_MAPS, MAPS
 
@@ -184,7 +184,7 @@ def ids(study: Study, cohort: Cohort) -> pl.DataFrame:
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _ids(folder: str, digest: str, text: str) -> pl.DataFrame:
-    study, cohort = open_study(folder), Cohort.from_text(text)
+    study, cohort = data.open_study(folder), Cohort.from_text(text)
     found = []
     for site in study.sites:
         kept = members(cohort, site, data.stays(study, site), lambda site=site: _paths(study, site))  # type: ignore[misc]

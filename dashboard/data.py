@@ -6,44 +6,45 @@ sample, so that a changed array can return a stale result.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from dashboard import state
+from dashboard import opaque_ids, options, state
+from ehrfm_core import study as on_disk
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
-from ehrfm_core.study import Study, list_studies, open_study
+from ehrfm_core.study import Study
 from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE, result_file, site_file
 from ehrfm_core.study.runs import Run, read_run
 
-DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "data_samples/studies"
 
-
-def studies_folder(arguments: list[str]) -> Path:
+def studies_folder() -> Path:
     """The folder after `--studies` on the command line; the bundled studies without it."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--studies", type=Path, default=DEFAULT_FOLDER)
-    try:
-        return parser.parse_known_args(arguments)[0].studies
-    except (argparse.ArgumentError, SystemExit):
-        raise UserError("--studies needs a folder: streamlit run dashboard/app.py -- --studies DIR") from None
+    return options.current().studies
+
+
+def open_study(folder: Path | str) -> Study:
+    """The study in `folder` as this server shows it: with opaque ids where it has a key for them."""
+    return opaque_ids.hidden(on_disk.open_study(folder), options.current())
 
 
 def studies(folder: Path) -> dict[str, Study | UserError]:
     """Every study in `folder`, by name; read again only when a manifest has changed on disk."""
     paths = [folder / MANIFEST, *sorted(folder.glob(f"*/{MANIFEST}"))]
     stamp = "|".join(f"{path}:{path.stat().st_mtime_ns}" for path in paths if path.is_file())
-    return _studies(str(folder), stamp)
+    found, started = _studies(str(folder), stamp), options.current()
+    return {
+        name: opaque_ids.hidden(study, started) if isinstance(study, Study) else study
+        for name, study in found.items()
+    }
 
 
 def current_study() -> Study:
     """The study chosen in the sidebar."""
-    study = studies(studies_folder(sys.argv[1:]))[st.session_state[state.STUDY]]
+    study = studies(studies_folder())[st.session_state[state.STUDY]]
     if isinstance(study, UserError):
         raise study
     return study
@@ -51,7 +52,7 @@ def current_study() -> Study:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _studies(folder: str, stamp: str) -> dict[str, Study | UserError]:
-    return list_studies(folder)
+    return on_disk.list_studies(folder)
 
 
 @st.cache_resource(max_entries=96, show_spinner="Reading the study …")
@@ -152,12 +153,27 @@ def later(study: Study, site: str, stay: str) -> pl.DataFrame | None:
     name = site_file(site, "later")
     if not any(name in stage.files for stage in study.manifest.stages.values()):
         return None
+    own = _own_id(study, site, stay)
     try:
         columns = ["hour", "step", *(f"risk_{outcome}" for outcome in study.outcomes)]
-        rows = pl.scan_parquet(study.file(name), glob=False).filter(pl.col("hospitalization_id") == stay)
+        rows = pl.scan_parquet(study.file(name), glob=False).filter(pl.col("hospitalization_id") == own)
         return rows.select(columns).sort("hour").collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{study.folder / name} is not readable as parquet ({str(error)[:80]}).") from None
+
+
+def _own_id(study: Study, site: str, stay: str) -> str:
+    """The id by which the files know a stay."""
+    if not isinstance(study, opaque_ids.OpaqueStudy):
+        return stay
+    return str(_own_ids(str(study.folder), study.digest, site).filter(opaque=stay)["own"].item())
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _own_ids(folder: str, digest: str, site: str) -> pl.DataFrame:
+    study = open_study(folder)
+    assert isinstance(study, opaque_ids.OpaqueStudy), "asked for where there is a key"
+    return study.own_ids(site)
 
 
 def result(study: Study, name: str) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from ehrfm_core.dynamics.departure import (
     component_departures,
     matched_inliers,
 )
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
 from ehrfm_core.tokens.window import model_window, to_ragged
@@ -136,7 +136,7 @@ def components(
 def _source(folder: str, digest: str) -> Source:
     from ehrfm_core.dynamics.space import fit_space  # imports scikit-learn: not before it is wanted
 
-    study = open_study(folder)
+    study = data.open_study(folder)
     train = data.stays(study, study.source).filter(pl.col("split") == "train")
     states = _states(study, study.source, train[ID].to_list())
     inliers = train.filter(~pl.col("outlier").fill_null(value=True)).select(ID, "n_tokens")

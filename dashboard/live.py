@@ -68,6 +68,7 @@ def instrument(study: Study) -> Instrument:
 def _instrument(folder: str, digest: str) -> Instrument:
     from ehrfm_core.live import Instrument
 
+    # as it is on disk: the forest is fitted on rows in the order of their own ids, and none of them leaves it
     return Instrument.of(open_study(folder))
 
 
@@ -78,7 +79,7 @@ def opened(study: Study, site: str, stay: str) -> Opened:
 
 @st.cache_resource(max_entries=32, show_spinner="Reading the stay …")
 def _opened(folder: str, digest: str, site: str, stay: str) -> Opened:
-    study = open_study(folder)
+    study = data.open_study(folder)
     live = instrument(study)
     prefix, events = live.open(study, site, stay)
     context = live.context(study, site, stay)

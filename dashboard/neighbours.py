@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard import data
 from ehrfm_core.evaluation.proportions import wilson_interval
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 
 K = 20
 FAR = 99  # a nearest stay beyond this percentile of the source's own nearest is none that is close
@@ -50,7 +50,7 @@ def neighbours(study: Study, site: str, stay: str) -> Neighbours:
 
 @st.cache_resource(max_entries=256, show_spinner=False)
 def _neighbours(folder: str, digest: str, site: str, stay: str) -> Neighbours:
-    study = open_study(folder)
+    study = data.open_study(folder)
     own = data.site_table(study, site, "states").filter(pl.col(_ID) == stay)
     empty = pl.DataFrame(schema={"site": pl.String, _ID: pl.String, "distance": pl.Float64})
     if own.is_empty():
@@ -141,7 +141,7 @@ def _same_patient(study: Study, site: str, stay: str) -> pl.DataFrame:
 @st.cache_resource(max_entries=8, show_spinner="Measuring how near stays usually are …")
 def _usual(folder: str, digest: str) -> np.ndarray:
     """Distances of the source's training stays to their nearest, in no order."""
-    study = open_study(folder)
+    study = data.open_study(folder)
     train = data.site_table(study, study.source, "stays").filter(pl.col("split") == "train")
     known = data.site_table(study, study.source, "states").join(
         train.select(_ID, "patient_id"), on=_ID, how="inner", maintain_order="left"

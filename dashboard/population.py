@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import data, measures
 from ehrfm_core.outcomes import Outcome
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 
 
 def counts(study: Study, site: str, kind: str, *, bins: int, off_map: bool = False) -> np.ndarray:
@@ -21,7 +21,7 @@ def counts(study: Study, site: str, kind: str, *, bins: int, off_map: bool = Fal
 
 @st.cache_resource(max_entries=64, show_spinner="Counting the population …")
 def _counts(folder: str, digest: str, site: str, kind: str, bins: int, off_map: bool) -> np.ndarray:
-    study = open_study(folder)
+    study = data.open_study(folder)
     info = data.maps(study)[kind]
     paths = data.paths(study, site)
     if off_map:
@@ -44,7 +44,7 @@ def rates(study: Study, site: str, kind: str, outcome: Outcome) -> tuple[np.ndar
 
 @st.cache_resource(max_entries=32, show_spinner="Counting the population …")
 def _rates(folder: str, digest: str, site: str, kind: str, outcome: str) -> tuple[np.ndarray, np.ndarray]:
-    study = open_study(folder)
+    study = data.open_study(folder)
     info = data.maps(study)[kind]
     counted = data.stays(study, site).filter(f"counts_{outcome}").select("hospitalization_id", outcome)
     ends = data.paths(study, site).filter(pl.col("hour") == pl.col("hour").max())
@@ -115,7 +115,7 @@ def risk_band(study: Study, site: str, outcome: Outcome) -> pl.DataFrame:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _risk_band(folder: str, digest: str, site: str, outcome: str) -> pl.DataFrame:
-    study = open_study(folder)
+    study = data.open_study(folder)
     stays = data.held_out(study, site, outcome).select("hospitalization_id", outcome)
     known = (
         data.paths(study, site)

@@ -11,7 +11,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 
 REPLICATES = 500
 GRID = np.linspace(0, 1, 101)
@@ -96,7 +96,7 @@ def _curve(weights: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np
 
 @st.cache_resource(max_entries=256, show_spinner="Drawing patients for the interval …")
 def _cached(folder: str, digest: str, outcome: str, arm: tuple[str | float | int, ...]) -> Roc | None:
-    study = open_study(folder)
+    study = data.open_study(folder)
     rows = data.result(study, "predictions").filter(
         pl.col("outcome") == outcome,
         *(pl.col(column) == value for column, value in zip(ARM, arm, strict=True)),

@@ -9,7 +9,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 from ehrfm_core.tokens.decode import decode
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS, PREFIX_FAMILIES, START
@@ -31,7 +31,7 @@ def stay_tokens(study: Study, site: str, stay: str) -> pl.DataFrame:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _stay_tokens(folder: str, digest: str, site: str, stay: str) -> pl.DataFrame:
-    study = open_study(folder)
+    study = data.open_study(folder)
     tokenizer = data.tokenizer(study)
     mine = pl.col("hospitalization_id") == stay
     timeline = data.site_table(study, site, "timelines").filter(mine).head(1)

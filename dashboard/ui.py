@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import data, figure_text, patient_level, plotted, stamp, state, theme
+from dashboard import audit, data, figure_text, options, patient_level, plotted, stamp, state, theme
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -54,6 +54,7 @@ CSS = """
   .modebar-btn:has(.png) { color: rgba(123, 135, 148, 0.6) !important; }
   .modebar-btn:has(.png):hover { color: rgb(123, 135, 148) !important; }
   @media print { .slider-container, .updatemenu-container { display: none; } }
+  .st-key-sign-in { margin-top: 14vh; padding: 1.6rem 1.8rem 1.8rem; }
   /* answers are longer than questions, and both are read from the top */
   .st-key-checklist td { vertical-align: top; }
   .st-key-checklist td:first-child { width: 30%; min-width: 8rem; }
@@ -119,11 +120,14 @@ def chart(
     study = data.current_study()
     figure_text.harmless(figure)
     word = stamp.word([study.manifest.synthetic] if synthetic is None else synthetic)
-    picture = theme.CONFIG["toImageButtonOptions"] | {"filename": stamp.file_name(study, key, word)}
+    config = theme.CONFIG if on_select is None else theme.DRAWING
+    picture = config["toImageButtonOptions"] | {"filename": stamp.file_name(study, key, word)}
+    if options.current().view_only:
+        config = config | {"modeBarButtonsToRemove": [*config["modeBarButtonsToRemove"], "toImage"]}
     st.plotly_chart(
         stamp.on_figure(figure, word) if word else figure,
         key=widget or key,
-        config=(theme.CONFIG if on_select is None else theme.DRAWING) | {"toImageButtonOptions": picture},
+        config=config | {"toImageButtonOptions": picture},
         alt=alt,
         theme="streamlit",
         on_select=on_select or "ignore",
@@ -137,13 +141,16 @@ def chart(
 def _numbers(figure: go.Figure, study: Study, key: str, word: str | None, *, single: bool) -> None:
     """A button that hands over what the figure shows; single stays only where exports are allowed at all."""
     stays = patient_level.allowed_of(study)
-    if single and not stays:
+    if options.current().view_only or (single and not stays):
         return  # what surrounds the stay is not what the figure shows
     if plotted.has_numbers(figure, stays=stays):
+        file = f"{stamp.file_name(study, key, word)}.csv"
         st.download_button(
             "Data",
-            lambda: plotted.csv(figure, study, word=word, stays=stays),
-            file_name=f"{stamp.file_name(study, key, word)}.csv",
+            audit.exporting(
+                lambda: plotted.csv(figure, study, word=word, stays=stays), study=study.name, file=file
+            ),
+            file_name=file,
             mime="text/csv",
             icon=":material/csv:",
             type="tertiary",
@@ -186,13 +193,18 @@ def download(
     mime: str,
     help: str | None = None,
 ) -> None:
-    """A button that hands over a file about the current study; `content` has to carry the mark itself."""
+    """A button that hands over a file about the current study; `content` has to carry the mark itself.
+
+    Nothing where the server is for viewing alone.
+    """
+    if options.current().view_only:
+        return
     study = data.current_study()
-    file = stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))
+    file = f"{stamp.file_name(study, name, stamp.word([study.manifest.synthetic]))}.{ending}"
     st.download_button(
         label,
-        content,
-        file_name=f"{file}.{ending}",
+        audit.exporting(content, study=study.name, file=file),
+        file_name=file,
         mime=mime,
         icon=":material/download:",
         on_click="ignore",  # nothing is drawn anew

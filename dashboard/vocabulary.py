@@ -10,7 +10,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
-from ehrfm_core.study import Study, open_study
+from ehrfm_core.study import Study
 from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.bin_counts import bin_counts
 from ehrfm_core.tokens.categories import event_codes
@@ -88,7 +88,7 @@ def options(tokenizer: Tokenizer, rows: pl.DataFrame | None) -> dict[str, str]:
 
 @st.cache_resource(max_entries=32, show_spinner="Counting values …")
 def _bins(folder: str, digest: str, site: str, stays: str) -> pl.DataFrame:
-    study = open_study(folder)
+    study = data.open_study(folder)
     timelines = data.site_table(study, site, "timelines")
     if stays != ALL:
         trained = pl.col("split") == "train"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
@@ -21,7 +20,7 @@ def main() -> None:
     """Draw the page."""
     study, _ = ui.current()
     ui.header("Training", "How did the model learn, when was it best, and how do runs compare?")
-    found = data.studies(data.studies_folder(sys.argv[1:]))
+    found = data.studies(data.studies_folder())
     runs = {name: run for name, item in found.items() if isinstance(item, Study) and (run := data.run(item))}
     if not runs:
         ui.absent(
@@ -97,7 +96,7 @@ def left_out(found: Mapping[str, Study | UserError], runs: Mapping[str, Run], st
 
 def draw(names: Sequence[str], order: Sequence[str], axis: str, scale: str, follow: bool) -> None:
     """All that changes while a run goes on."""
-    found = data.studies(data.studies_folder(sys.argv[1:]))
+    found = data.studies(data.studies_folder())
     here = st.session_state[state.STUDY]
     studies = [item for name in names if isinstance(item := found.get(name), Study)]
     runs = [run for study in studies if (run := data.run(study))]

@@ -67,10 +67,18 @@ def forget_newer_results(study: Path) -> None:
     reseal(study)
 
 
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the dashboard had been started without options: pytest's own are not its."""
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+
+
 @pytest.fixture
 def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    def run(folder: Path, page: str = "overview", **query: str | list[str]) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["app.py", "--studies", str(folder)])
+    def run(
+        folder: Path, page: str = "overview", options: tuple[str, ...] = (), **query: str | list[str]
+    ) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["app.py", "--studies", str(folder), *options])
         app = AppTest.from_file(APP, default_timeout=60)
         app.query_params.update(query)
         app.switch_page(f"app_pages/{page}.py")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,25 @@ def chromium() -> str:
     return found
 
 
-@contextmanager
-def serve(folder: Path, *options: str) -> Iterator[str]:
-    """Run a dashboard on the studies in `folder` with Streamlit's `options`; gives its address."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serve(
+    folder: Path,
+    *options: str,
+    own: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[str]:
+    """Run a dashboard on the studies in `folder` with Streamlit's `options`; gives its address.
+
+    `own` are the dashboard's options, `environment` variables beside the test's own.
+    """
+    port = port or free_port()
     log = folder / "server.log"
     command = [
         sys.executable,
@@ -63,7 +76,11 @@ def serve(folder: Path, *options: str) -> Iterator[str]:
     ]
     with log.open("w") as sink:
         process = subprocess.Popen(
-            [*command, "--", "--studies", str(folder)], cwd=ROOT, stdout=sink, stderr=sink
+            [*command, "--", "--studies", str(folder), *own],
+            cwd=ROOT,
+            env=os.environ | dict(environment or {}),
+            stdout=sink,
+            stderr=sink,
         )
     url = f"http://127.0.0.1:{port}"
     try:
