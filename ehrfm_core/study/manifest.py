@@ -78,7 +78,7 @@ def read_manifest(folder: Path) -> Manifest:
             "version that wrote it"
         )
         raise UserError(
-            f"{path} has format version {str(version)[:40]}, this program reads {FORMAT_VERSION}: {way_out}."
+            f"{path} has format version {repr(version)[:40]}, this program reads {FORMAT_VERSION}: {way_out}."
         )
     seal = value.pop(SEAL, None)  # of studies made before there was one, nothing is known
     if seal is not None and seal != fingerprint(value):
