@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():  # another sentence says what is wrong
         yield
         return
-    made = not folder.is_dir()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     try:
@@ -60,8 +60,10 @@ def locked(folder: Path) -> Iterator[None]:
         toucher.join()
         path.unlink(missing_ok=True)  # before it is let go, so that nobody locks a file that is gone
         os.close(descriptor)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
+        for empty in made:
+            if any(empty.iterdir()):
+                break
+            empty.rmdir()
 
 
 def _take(path: Path) -> int:

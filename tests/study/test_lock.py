@@ -130,8 +130,8 @@ def test_a_file_that_its_holder_removes_while_we_wait_is_not_what_we_lock(
 
 
 def test_what_was_made_for_the_lock_alone_goes_again(tmp_path: Path) -> None:
-    with locked(tmp_path / "new"):
-        assert (tmp_path / "new").is_dir()
+    with locked(tmp_path / "new" / "study"):
+        assert (tmp_path / "new" / "study").is_dir()
     assert not (tmp_path / "new").exists()
     with locked(tmp_path / "new"):
         (tmp_path / "new" / "study.json").write_text("{}")
