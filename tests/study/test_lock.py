@@ -150,5 +150,8 @@ def test_where_nobody_can_write_there_is_nothing_to_lock(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(lock, "_take", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        locked(tmp_path).__enter__()  # where others could
+    monkeypatch.setattr(lock.os, "access", lambda *_: False)
     with locked(tmp_path):
         pass
