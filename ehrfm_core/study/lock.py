@@ -15,9 +15,8 @@ import os
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,16 @@ def locked(folder: Path) -> Iterator[None]:
     Raises UserError, with the process id of the other run, where there is one. Where nobody can write there
     is nothing to lock.
     """
-    if folder.exists() and not folder.is_dir():  # another sentence says what is wrong
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():  # others say so
         yield
         return
-    made = not folder.is_dir()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     try:
         descriptor = _take(path)
     except OSError as error:
-        if error.errno not in _READ_ONLY:
+        if error.errno not in _READ_ONLY or os.access(folder, os.W_OK):  # the file alone is another user's
             raise
         yield
         return
@@ -60,8 +59,9 @@ def locked(folder: Path) -> Iterator[None]:
         toucher.join()
         path.unlink(missing_ok=True)  # before it is let go, so that nobody locks a file that is gone
         os.close(descriptor)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
+        with suppress(OSError):  # up to the first that is not empty
+            for empty in made:
+                empty.rmdir()
 
 
 def _take(path: Path) -> int:
@@ -137,10 +137,8 @@ def _fresh(path: Path) -> bool:
 
 def _touch(path: Path, done: threading.Event) -> None:
     while not done.wait(TOUCHED_EVERY):
-        try:
+        with suppress(OSError):  # whoever writes there will meet it as well
             os.utime(path)
-        except OSError:  # of a moment, or the folder is gone, which whoever writes there will meet
-            time.sleep(0)
 
 
 def _kernel() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ehrfm_core.study.files import known_sha256
 from ehrfm_core.study.layout import MAPS, TOKENIZER
 from tests.make_study import make_study
 
+READS = re.compile(r"(read|scan)_(parquet|json)\(|load_file\(|safe_open\(")
 DAMAGES = {
     "a bit flipped": lambda content, at: content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
     "cut": lambda content, at: content[:at],
@@ -78,6 +80,15 @@ def test_a_number_that_decodes_to_another_is_not_shown(studies: Path, tmp_path: 
     frame.with_columns(pl.col("age") + 1).write_parquet(file)
     with pytest.raises(UserError, match="stays.parquet is not as it was written"):
         open_study(study).site_table("mimic", "stays")
+
+
+def test_the_screen_reads_no_file_past_the_check() -> None:
+    screen = Path(__file__).parents[2] / "dashboard"
+    reads = [
+        line for path in screen.rglob("*.py") for line in path.read_text().splitlines() if READS.search(line)
+    ]
+    assert reads, "the pattern finds what is read"
+    assert [line for line in reads if "study.file(" not in line] == []
 
 
 def test_a_file_of_another_run_is_recognised(studies: Path, tmp_path: Path) -> None:

@@ -130,8 +130,8 @@ def test_a_file_that_its_holder_removes_while_we_wait_is_not_what_we_lock(
 
 
 def test_what_was_made_for_the_lock_alone_goes_again(tmp_path: Path) -> None:
-    with locked(tmp_path / "new"):
-        assert (tmp_path / "new").is_dir()
+    with locked(tmp_path / "new" / "study"):
+        assert (tmp_path / "new" / "study").is_dir()
     assert not (tmp_path / "new").exists()
     with locked(tmp_path / "new"):
         (tmp_path / "new" / "study.json").write_text("{}")
@@ -150,5 +150,8 @@ def test_where_nobody_can_write_there_is_nothing_to_lock(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(lock, "_take", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        locked(tmp_path).__enter__()  # where others could
+    monkeypatch.setattr(lock.os, "access", lambda *_: False)
     with locked(tmp_path):
         pass

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ehrfm_core.study import open_study
+from ehrfm_core.study.lock import locked
 from tests.make_clif import make_tables, write_tables
 from tests.model.processes import until
 from tests.train.lives import Death, Life, start
@@ -160,6 +161,14 @@ def test_what_all_of_them_meet_is_told_once(study: Path, tmp_path: Path) -> None
     statuses, printed = ended(together(tmp_path / "nowhere", *OPTIONS))
     assert statuses == [1, 1]
     assert "is not a study" in only_error(printed)
+
+
+def test_a_study_that_another_run_writes_is_left_to_it(study: Path) -> None:
+    with locked(study):
+        statuses, printed = ended(together(study, *OPTIONS))
+    assert statuses == [1, 1]
+    assert f"is being written by process {os.getpid()} on" in only_error(printed)
+    assert not (study / "training").exists()
 
 
 FAILS: Death = ("train.pretrain", "read_token_arrays", 1, "fails")
