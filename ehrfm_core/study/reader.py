@@ -27,6 +27,7 @@ from ehrfm_core.study.layout import (
     site_schema,
 )
 from ehrfm_core.study.manifest import Manifest, read_manifest
+from ehrfm_core.study.maps_json import wrong_part
 from ehrfm_core.tokens.tokenizer import Tokenizer
 
 
@@ -94,7 +95,13 @@ class Study:
 
     def maps(self) -> dict[str, Any]:
         """Axis ranges, parameters and quality of the two maps (`results/maps.json`)."""
-        return read_json(self.file(MAPS))
+        value: dict[str, Any] = read_json(self.file(MAPS))
+        if wrong := wrong_part(value):
+            raise UserError(
+                f"{self.folder / MAPS}: {wrong} is missing or of another kind; run "
+                f"`python -m train embed {self.folder}` again."
+            )
+        return value
 
     def model(self) -> Path:
         """The folder of the checkpoint."""

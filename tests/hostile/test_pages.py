@@ -1,0 +1,70 @@
+"""Pages of a study whose JSON files were spoilt: drawn, or one sentence in their place, never a fault."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from tests.hostile.nasty import examples, spoilt
+from tests.make_own import make_own_study
+from tests.make_run import make_run
+
+APP = Path(__file__).parents[2] / "dashboard/app.py"
+READ = {  # the pages that tell most of each file
+    "study.json": ("methods", "training", "overview", "vocabulary"),
+    "tokenizer.json": ("vocabulary", "patient"),
+    "results/maps.json": ("map", "outliers"),
+    "training/run.json": ("training",),
+}
+UNDER = {"study.json": ("stages",)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    make_own_study(folder / "own", sites={"mimic": 60, "ucmc": 50})
+    make_run(folder / "own")
+    return folder
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_page_of_a_spoilt_file_is_drawn_or_is_one_sentence(
+    made: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["app.py", "--studies", str(made)])
+    path = made / "own" / name
+    before = path.read_text(encoding="utf-8")
+
+    @examples(3, long=60)
+    @given(spoilt(json.loads(before), under=UNDER.get(name, ())), st.sampled_from(READ[name]))
+    def check(value: Any, page: str) -> None:
+        path.write_text(json.dumps(value))
+        new_version(made / "own", name)
+        app = AppTest.from_file(APP, default_timeout=120)
+        app.query_params["y"] = "crrt"
+        app.switch_page(f"app_pages/{page}.py")
+        app.run()
+        assert not app.exception, [(e.message, e.stack_trace[-2:]) for e in app.exception]
+
+    try:
+        check()
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+def new_version(folder: Path, name: str) -> None:
+    """Another hash for the file in study.json: what is read is kept by the study's version."""
+    if name == "study.json":
+        return
+    path = folder / "study.json"
+    content = json.loads(path.read_text())
+    count = int(content["stages"]["tokenize"]["files"].get("count", "0"))
+    content["stages"]["tokenize"]["files"]["count"] = str(count + 1)
+    path.write_text(json.dumps(content))
