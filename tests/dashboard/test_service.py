@@ -52,7 +52,7 @@ def shipped(setting: Callable[[str, Any], None]) -> None:
 
 def closed(app: AppTest, said: str) -> None:
     assert not app.exception, app.exception
-    assert said in text(app)
+    assert said in text(app).replace("\\", "")
     assert "not set up rightly" in text(app)
     assert not app.selectbox
     assert not app.get("plotly_chart")
