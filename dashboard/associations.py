@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import data, measures, state, theme, timeline, ui
 from dashboard.charts import associations as charts
 from dashboard.charts import token_types as token_charts
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.evaluation.features import FEATURES, JOINT
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import published
@@ -92,13 +93,26 @@ def deciles(study: Study, site: str, outcome: Outcome) -> None:
         if events < measures.MIN_EVENTS
         else ""
     )
-    ties = f" Ties leave {ui.count(len(own), 'group')}." if len(own) < 10 <= n else ""
+    own = measures.joined_deciles(own)
+    if own.is_empty():
+        ui.absent(
+            "Too few events for a rate",
+            f"{cell_words.events(n, events).capitalize()} at {site}.",
+            icon=":material/block:",
+        )
+        return
+    groups = ui.count(len(own), "group")
+    joined = (
+        f" Ties, and joining tenths of 1 to {small_cells.MIN_CELL - 1} events, leave {groups}."
+        if len(own) < 10
+        else ""
+    )
     ui.chart(
         charts.by_decile(own, ui.inline(features[feature]), theme.site_colours(study.sites)[site]),
         key="deciles",
         alt=f"{outcome.label} rate by tenth of {features[feature].lower()} at {site}, over mean tokens",
-        caption=f"Test split of {site}, n {n:,}, {events:,} events. Bars: Wilson 95 %, stays taken as "
-        f"independent. Full space.{ties}{few}",
+        caption=f"Test split of {site}, {cell_words.sized(n, events)}. Bars: Wilson 95 %, stays taken as "
+        f"independent. Full space.{joined}{few}",
     )
 
 
@@ -144,7 +158,7 @@ def signs(rows: pl.DataFrame, paper: pl.DataFrame) -> pl.DataFrame:
         interval.fill_null("–").alias("Log-odds per SD here"),
         pl.col("vif").round(1).alias("VIF"),
         pl.col("n").alias("n"),
-        pl.col("n_events").alias("Events"),
+        cell_words.told_events().alias("Events"),
     )
 
 
@@ -185,4 +199,4 @@ def families(study: Study, site: str) -> None:
 def _sizes(rows: pl.DataFrame) -> str:
     """Stays and events that the regressions of each site stand on."""
     sizes = rows.group_by("site", maintain_order=True).agg(pl.col("n", "n_events").max())
-    return "; ".join(f"{site}: n {n:,}, {events:,} events" for site, n, events in sizes.iter_rows())
+    return "; ".join(f"{site}: {cell_words.sized(n, events)}" for site, n, events in sizes.iter_rows())

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-import polars as pl
+import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import cohort_form, cohort_words, cohorts, data, options, state, ui
+from ehrfm_core.cell_words import UNTOLD, number
 from ehrfm_core.cohorts import Cohort
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
+from ehrfm_core.small_cells import MIN_CELL, hidden_levels
 from ehrfm_core.study import Study
 
 USED_ON = ("", "map", "patient")  # pages whose content follows the cohorts
@@ -45,7 +47,7 @@ def draw(study: Study, page: str) -> Callable[[], None]:
         total = sum(len(data.site_table(study, site, "stays")) for site in study.sites)
     except UserError:
         return lambda: None  # the page says what is wrong with the file
-    st.markdown(f"Everyone **{total:,}**", width="content")
+    st.markdown(f"Everyone **{number(total)}**", width="content")
     for side in cohorts.SIDES:
         st.markdown(":gray[▸]", width="content")
         _cohort(study, outcome, side)
@@ -119,32 +121,37 @@ def _cohort(study: Study, outcome: Outcome, side: str) -> None:
         _open(side)
 
 
-def counts(study: Study, cohort: Cohort, outcome: Outcome) -> tuple[int, int, int]:
+def counts(study: Study, cohort: Cohort, outcome: Outcome) -> cohort_words.Counts:
     """Stays of a cohort, those that count for the outcome, and those with it."""
-    frame = cohorts.stays(study, cohort).select(outcome.name, f"counts_{outcome.name}")
-    counted = frame.filter(pl.col(f"counts_{outcome.name}"))[outcome.name]
-    return len(frame), len(counted), int(counted.sum() or 0)
+    return cohort_words.counts(cohorts.stays(study, cohort), cohorts.everyone(study), outcome.name)
 
 
-def _short(found: tuple[int, int, int]) -> str:
-    n, counted, events = found
-    known = n >= cohort_words.MIN_CELL and counted >= cohort_words.MIN_CELL
-    if not known or 0 < events < cohort_words.MIN_CELL:
-        return cohort_words.size(n)
-    return f"{n:,}, event {cohort_words.rate(counted, events)}"
+def _short(found: cohort_words.Counts) -> str:
+    return f"{found.n:,}, event {found.rate()}" if found.told and found.counted else found.size()
 
 
 def _told(study: Study, cohort: Cohort, outcome: Outcome) -> str:
-    n, counted, events = counts(study, cohort, outcome)
-    if n < cohort_words.MIN_CELL:
-        few = cohort_words.size(n).capitalize()
-        return f"{few}: too few for statistics. Draw a larger region, or drop a filter."
-    sites = cohorts.ids(study, cohort)["site"].value_counts(sort=True)
-    where = ", ".join(f"{ui.plain(site)} {cohort_words.size(k)}" for site, k in sites.rows())
+    found = counts(study, cohort, outcome)
+    if found.n < MIN_CELL:
+        return f"{found.size().capitalize()}: too few for statistics. Draw a larger region, or drop a filter."
+    size = found.size()
+    rate = f"{found.rate()} of the {found.counted:,} that count" if found.told else UNTOLD
     return (
-        f"{n:,} stays ({where}). {ui.plain(outcome.label)}: {cohort_words.rate(counted, events)} of the "
-        f"{counted:,} that count. All splits."
+        f"{size[0].upper()}{size[1:]}{_where(study, cohort)}. {ui.plain(outcome.label)}: {rate}. All splits."
     )
+
+
+def _where(study: Study, cohort: Cohort) -> str:
+    """How many of the cohort's stays are at each site, in brackets; of one site nothing is said."""
+    inside, whole = (frame["site"] for frame in (cohorts.ids(study, cohort), cohorts.everyone(study)))
+    counts = np.array([[int((one == site).sum()) for site in study.sites] for one in (inside, whole)])
+    hidden = hidden_levels(np.stack([counts[0], counts[1] - counts[0]]))
+    told = ", ".join(
+        f"{ui.plain(site)} {UNTOLD if untold else f'{n:,} stays'}"
+        for site, n, untold in zip(study.sites, counts[0], hidden, strict=True)
+        if n or untold
+    )
+    return f" ({told})"
 
 
 def _open(side: str) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import cohort_tables, cohort_words, cohorts, data, ui
+from dashboard import cohort_tables, cohorts, data, ui
 from dashboard.charts.cohorts import effects
+from ehrfm_core.cell_words import UNTOLD
 from ehrfm_core.cohorts import Cohort
 from ehrfm_core.outcomes import Outcome
+from ehrfm_core.small_cells import MIN_CELL, small
 from ehrfm_core.study import Study
 
 ID = "hospitalization_id"
@@ -51,10 +53,10 @@ def draw(study: Study, outcome: Outcome) -> None:
     )
     both = (str(study.folder), study.digest, first[1].text(), second[0][1].text() if second else None)
     result = _comparison(*both)
-    few = [name for name, n in zip(names, result.n, strict=True) if n < cohort_words.MIN_CELL]
+    few = [name for name, n in zip(names, result.n, strict=True) if n < MIN_CELL]
     if few:
         st.info(
-            f"Fewer than {cohort_words.MIN_CELL} stays are left in {' and in '.join(few)}: no statistics. "
+            f"Fewer than {MIN_CELL} stays are left in {' and in '.join(few)}: no statistics. "
             f"Draw "
             "a larger region, drop a filter, or count stays that are there at any hour.",
             icon=":material/group_off:",
@@ -68,12 +70,13 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
     n = _sizes(result.n, names)
     told = result.outcomes.filter(label=outcome.label).row(0, named=True)
     events = ", ".join(
-        f"{name} {'fewer than 11' if told[f'events_{side}'] is None else told[f'events_{side}']} events of "
-        f"{told[f'n_{side}']:,} that count"
+        f"{name} {UNTOLD}"
+        if told[f"events_{side}"] is None
+        else f"{name} {told[f'events_{side}']:,} events of {told[f'n_{side}']:,} that count"
         for side, name in zip("ab", names, strict=True)
     )
-    shared = ui.count(result.shared, "stay is in both and counts", "stays are in both and count")
-    overlap = f" {shared} for {names[0]} only." if result.shared else ""
+    n_shared = f"Fewer than {MIN_CELL}" if small(result.shared) else f"{result.shared:,}"
+    overlap = f" {n_shared} stays are in both and count for {names[0]} only." if result.shared else ""
     for key, frame, title in (
         ("outcomes", result.outcomes, "Outcomes"),
         ("characteristics", result.characteristics, "Who they are"),
@@ -89,7 +92,7 @@ def _results(result: Comparison, names: tuple[str, str], outcome: Outcome) -> No
         f"{n}. {outcome.label}: {events}.{overlap} Shares, or means of numbers. Difference in percentage "
         "points with Newcombe's 95 % interval; SMD: difference over the pooled standard deviation, 95 % "
         "interval; q as below. Stays are taken as independent, though a patient may have several. Counts "
-        "from 1 to 10, and what follows from them, are not shown."
+        "of 1 to 10, what they would follow from and what follows from them are not told."
     )
 
 
@@ -196,5 +199,6 @@ def beside_everyone(study: Study) -> None:
         alt="Cohorts beside everyone: stays, age, tokens and outcomes",
     )
     st.caption(
-        "All splits. Outcomes: share of the stays that count for each; none of fewer than 11 stays or events."
+        "All splits. Outcomes: share of the stays that count for each; none where it, or what the cohort "
+        "leaves of everyone, would tell of 1 to 10 stays."
     )

@@ -9,7 +9,9 @@ import polars as pl
 import streamlit as st
 
 from dashboard import cohort_words
+from ehrfm_core.cell_words import UNTOLD, stays
 from ehrfm_core.outcomes import Outcomes
+from ehrfm_core.small_cells import MIN_CELL
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
 
 
@@ -42,7 +44,7 @@ def readable(frame: pl.DataFrame, names: tuple[str, str], title: str) -> pl.Data
 def _cell(row: Mapping[str, Any], side: str) -> str:
     rate, n, events = (row[f"{name}_{side}"] for name in ("rate", "n", "events"))
     if row[f"hidden_{side}"]:
-        return "fewer than 11"
+        return UNTOLD
     if n == 0 or rate is None:
         return "—"
     if events is None:
@@ -102,7 +104,7 @@ def categories(frame: pl.DataFrame, names: tuple[str, str]) -> pl.DataFrame:
 def category_columns(names: tuple[str, str]) -> dict[str, Any]:
     """How the columns of `categories` are shown."""
     number = st.column_config.NumberColumn
-    hidden = "Share of stays that have it; empty: fewer than 11"
+    hidden = "Share of stays that have it; empty: 1 to 10 stays with or without it, in either of the two"
     return {
         names[0]: number(f"{names[0]}, %", format="%.1f", help=hidden),
         names[1]: number(f"{names[1]}, %", format="%.1f", help=hidden),
@@ -112,24 +114,23 @@ def category_columns(names: tuple[str, str]) -> dict[str, Any]:
 
 
 def summary(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes) -> pl.DataFrame:
-    """One row a number, one column a group of stays."""
-    sizes = {name: cohort_words.size(len(frame)).removesuffix(" stays") for name, frame in frames.items()}
+    """One row a number, one column a group of stays; the first is everyone."""
+    everyone = next(iter(frames.values()))
+    sizes = {name: stays(len(frame), len(everyone)).removesuffix(" stays") for name, frame in frames.items()}
     rows: list[dict[str, str]] = [{"": "Stays"} | sizes]
     for column, label in {"age": "Age, median", "n_tokens": "Tokens in the window, median"}.items():
         cells = {name: _median(frame[column]) for name, frame in frames.items()}
         rows.append({"": label} | cells)
     for outcome, label in {name: o.label for name, o in outcomes.items()}.items():
-        rows.append({"": label} | {name: _rate(frame, outcome) for name, frame in frames.items()})
+        rows.append(
+            {"": label}
+            | {name: cohort_words.counts(frame, everyone, outcome).rate() for name, frame in frames.items()}
+        )
     return pl.DataFrame(rows)
 
 
 def _median(values: pl.Series) -> str:
     known = values.drop_nulls()
-    if len(known) < cohort_words.MIN_CELL:
+    if len(known) < MIN_CELL:
         return "—"
     return f"{float(known.median()):,.0f}"  # type: ignore[arg-type]
-
-
-def _rate(frame: pl.DataFrame, outcome: str) -> str:
-    counted = frame.filter(pl.col(f"counts_{outcome}"))[outcome]
-    return cohort_words.rate(len(counted), int(counted.sum() or 0))

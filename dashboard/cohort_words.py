@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import polars as pl
+
 from dashboard import ui
+from ehrfm_core.cell_words import UNTOLD, stays
 from ehrfm_core.cohorts import Cohort, Region
 from ehrfm_core.outcomes import Outcomes, early
+from ehrfm_core.small_cells import small, unsafe
 
-MIN_CELL = 11
 COLUMNS = {
     "site": "Site",
     "split": "Split",
@@ -67,23 +72,56 @@ def _bounds(low: float | None, high: float | None) -> str:
     return "known" if high is None else f"{high:g} or less"
 
 
-def rate(n: int, events: int) -> str:
-    """Share of events, where neither is too small to tell.
+@dataclass(frozen=True)
+class Counts:
+    """Stays of a cohort, those that count for an outcome, those with it; and the same of everyone.
 
-    >>> rate(200, 30), rate(200, 4), rate(9, 4)
-    ('15.0 %', 'fewer than 11 events', 'fewer than 11 stays')
+    What the cohort leaves of everyone is a small cell as well as what it holds.
     """
-    if n < MIN_CELL:
-        return f"fewer than {MIN_CELL} stays"
-    return f"fewer than {MIN_CELL} events" if 0 < events < MIN_CELL else f"{100 * events / n:.1f} %"
+
+    n: int
+    counted: int
+    events: int
+    everyone: tuple[int, int, int]
+
+    @property
+    def told(self) -> bool:
+        """Whether the share of events may be told."""
+        n, counted, events = self.everyone
+        return not (
+            small(self.counted)
+            or unsafe(self.events, self.counted)
+            or unsafe(self.counted, self.n)
+            or unsafe(self.n, n)
+            or unsafe(self.counted, counted)
+            or unsafe(self.events, events)
+            or unsafe(counted - self.counted, n - self.n)
+            or small((counted - events) - (self.counted - self.events))
+        )
+
+    def rate(self) -> str:
+        """Share of events.
+
+        >>> Counts(200, 200, 30, (1000, 1000, 90)).rate(), Counts(200, 200, 30, (1000, 1000, 33)).rate()
+        ('15.0 %', 'not told')
+        """
+        if not self.counted:
+            return "—"
+        return f"{100 * self.events / self.counted:.1f} %" if self.told else UNTOLD
+
+    def size(self) -> str:
+        """Number of stays.
+
+        >>> Counts(9, 9, 3, (1000, 1000, 90)).size(), Counts(997, 997, 90, (1000, 1000, 90)).size()
+        ('fewer than 11 stays', 'all but fewer than 11 stays')
+        """
+        return stays(self.n, self.everyone[0])
 
 
-def size(n: int) -> str:
-    """Number of stays, where it is not too small to tell.
-
-    >>> size(0), size(4), size(1234)
-    ('no stay', 'fewer than 11 stays', '1,234 stays')
-    """
-    if n == 0:
-        return "no stay"
-    return f"fewer than {MIN_CELL} stays" if n < MIN_CELL else f"{n:,} stays"
+def counts(cohort: pl.DataFrame, everyone: pl.DataFrame, outcome: str) -> Counts:
+    """What there is to tell of a cohort's stays and an outcome."""
+    found = []
+    for frame in (cohort, everyone):
+        counted = frame.filter(pl.col(f"counts_{outcome}"))[outcome]
+        found.append((len(frame), len(counted), int(counted.sum() or 0)))
+    return Counts(*found[0], found[1])

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import opaque_ids, options, state
+from dashboard import opaque_ids, options, state, untold
 from ehrfm_core import study as on_disk
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
@@ -62,7 +62,13 @@ def _site_table(folder: str, digest: str, site: str, name: str) -> pl.DataFrame:
 
 @st.cache_resource(max_entries=24, show_spinner="Reading the results …")
 def _result(folder: str, digest: str, name: str) -> pl.DataFrame:
-    return open_study(folder).result(name)
+    study = open_study(folder)
+    table = study.result(name)
+    if name == "metrics":
+        return untold.shares(table)
+    if name == "decision_curves":
+        return untold.net_benefit(table, study.result("metrics"))
+    return untold.flagged(table) if name == "outliers" else table
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -177,7 +183,7 @@ def _own_ids(folder: str, digest: str, site: str) -> pl.DataFrame:
 
 
 def result(study: Study, name: str) -> pl.DataFrame:
-    """A result table (see layout.RESULT_FILES)."""
+    """A result table (see layout.RESULT_FILES), without what would tell small cells (see `untold`)."""
     return _result(str(study.folder), study.digest, name)
 
 

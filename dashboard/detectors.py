@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import data, theme, ui
 from dashboard.charts import detectors as charts
+from ehrfm_core import cell_words
 from ehrfm_core.dynamics.detector_names import DETECTORS
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -39,7 +40,7 @@ def compare(study: Study, outcome: Outcome) -> None:
         return
     areas = rows.filter(measure="roc_auc", detector=CHARTING)
     counted = "; ".join(
-        f"{row['site']}: n {row['n']:,}, {row['n_events']:,} events" for row in areas.iter_rows(named=True)
+        f"{row['site']}: {cell_words.sized(row['n'], row['n_events'])}" for row in areas.iter_rows(named=True)
     )
     ui.chart(
         charts.comparison(rows, LABELS, theme.site_colours(study.sites)),

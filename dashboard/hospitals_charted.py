@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import state, theme, ui
 from dashboard import vocabulary as words
 from dashboard.charts import hospitals_charted as charts
+from ehrfm_core.cell_words import RULE
 from ehrfm_core.study import Study
 
 MOST = 18  # categories whose drift is drawn
@@ -51,18 +52,20 @@ def _sentence(study: Study, rows: pl.DataFrame) -> str:
     for site in study.sites:
         own = rows.filter(pl.col("site") == site)
         lost, total = (int(own.filter(w)["n_events"].sum()) for w in (~pl.col("known"), pl.lit(value=True)))
-        codes = own.filter(~pl.col("known") & (pl.col("n_events") > 0)).height
-        some = (
-            f"{lost:,} of {total:,} events ({100 * lost / max(total, 1):.2g} %) of {ui.count(codes, 'code')}"
-        )
-        parts.append(f"{ui.plain(site)} {some if lost else 'none'}")
+        unknown = own.filter(~pl.col("known"))
+        codes = unknown.filter(pl.col("n_events").is_null() | (pl.col("n_events") > 0)).height
+        least = "at least " if unknown["n_events"].null_count() else ""
+        share = f"{100 * lost / max(total, 1):.2g} %"
+        some = f"{least}{lost:,} of {total:,} events ({share}) of {ui.count(codes, 'code')}"
+        parts.append(f"{ui.plain(site)} {some if codes else 'none'}")
     return "Unknown to the vocabulary, and all one token, UNK, to the model: " + "; ".join(parts) + "."
 
 
 def coverage(study: Study, table: pl.DataFrame, target: str) -> None:
     """Coverage at the source and at one other site."""
     source = study.source
-    shown = table.filter((pl.col(f"coverage {source}") > 0) | (pl.col(f"coverage {target}") > 0))
+    told = table.drop_nulls([f"coverage {source}", f"coverage {target}"])
+    shown = told.filter((pl.col(f"coverage {source}") > 0) | (pl.col(f"coverage {target}") > 0))
     gap = (pl.col(f"coverage {target}") - pl.col(f"coverage {source}")).abs()
     far = shown.filter(gap > 0.2).height
     ui.chart(
@@ -71,8 +74,8 @@ def coverage(study: Study, table: pl.DataFrame, target: str) -> None:
         alt=f"Scatter: share of stays with each of {shown.height} categories at {source} and at {target}; "
         f"{far} differ by more than 20 points",
         caption=f"Share of all stays that have a category in the window; of {shown.height} categories {far} "
-        "differ by more than 20 points. On the dashed line both hospitals chart it alike. Open: unknown to "
-        "the vocabulary. The farthest are named, others by hovering. No interval.",
+        f"differ by more than 20 points. {RULE} On the dashed line both hospitals chart it alike. Open: "
+        "unknown to the vocabulary. The farthest are named, others by hovering. No interval.",
     )
 
 

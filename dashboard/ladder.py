@@ -15,6 +15,7 @@ from dashboard.choice import FOUNDATION, Choice, ways_of
 from dashboard.gaps import Estimate, Steps
 from dashboard.ladder_words import figure, said, share, verdict
 from dashboard.measures import MIN_CELL
+from ehrfm_core import cell_words
 from ehrfm_core.published import SITES, published
 
 PUBLISHED = "published, MIMIC-IV → UCMC"
@@ -159,7 +160,7 @@ def _caption(choice: Choice, own: Sequence[Steps], untold: Sequence[Steps], *, c
     sizes = [
         f"{one.label} {' and '.join(known)}"
         for one in own
-        if (known := [f"{e.n:,} ({e.n_events:,})" for e in (one.home, one.away) if e])
+        if (known := [cell_words.short(e.n, e.n_events) for e in (one.home, one.away) if e])
     ]
     counted = f"; n (events), {' then '.join(choice.sites)}: {'; '.join(sizes)}" if sizes else ""
     words = [

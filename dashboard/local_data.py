@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import arms, data, state, theme, ui
 from dashboard.charts import probabilities as charts
+from ehrfm_core import cell_words
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -39,8 +40,9 @@ def draw(study: Study, outcome: Outcome) -> None:
         charts.local_data(rows, references, theme.site_colours(study.sites)[site]),
         key="local_data",
         alt=f"ROC-AUC at {site} for {outcome.label} by share of local training data",
-        caption=f"Test split of {site}, n {first['n']:,}, {ui.count(first['n_events'], 'event')}. The whole "
-        f"training split is {ui.count(training.height, 'stay')} of {training['patient_id'].n_unique():,} "
-        "patients; each share is drawn several times by patient, nested. Large symbols: median of the draws; "
-        "small ones with 95 % intervals (DeLong, stays of a patient together): every draw.",
+        caption=f"Test split of {site}, {cell_words.sized(first['n'], first['n_events'])}. The whole "
+        f"training split is {cell_words.stays(training.height)} of "
+        f"{cell_words.people(training['patient_id'].n_unique())}; each share is drawn "
+        "several times by patient, nested. Large symbols: median of the draws; small ones with 95 % "
+        "intervals (DeLong, stays of a patient together): every draw.",
     )

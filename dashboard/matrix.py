@@ -9,6 +9,7 @@ from dashboard import arms, data, theme, ui
 from dashboard.charts import matrix as charts
 from dashboard.choice import Choice
 from dashboard.measures import MIN_CELL
+from ehrfm_core import cell_words
 
 INSTEAD = "probe"
 
@@ -72,7 +73,7 @@ def pairs(metrics: pl.DataFrame, model: str, outcome: str) -> pl.DataFrame:
 def _table(rows: pl.DataFrame) -> None:
     number = st.column_config.NumberColumn
     ui.table(
-        rows,
+        rows.with_columns(cell_words.told_events()),
         placeholder="—",
         alt="ROC-AUC of every pair of hospitals with its interval, n and events",
         column_config={
@@ -82,6 +83,6 @@ def _table(rows: pl.DataFrame) -> None:
             "ci_low": number("95 % from", format="%.3f"),
             "ci_high": number("to", format="%.3f"),
             "n": number("n", format="localized"),
-            "n_events": number("Events", format="localized"),
+            "n_events": "Events",
         },
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import ui
+from ehrfm_core.cell_words import in_words
 from ehrfm_core.study.notes import Group, grouped
 
 
@@ -25,4 +26,4 @@ def _folded(group: Group) -> None:
 
 
 def _list(notes: Sequence[str]) -> str:
-    return "\n".join(f"- {ui.plain(note)}" for note in notes)
+    return "\n".join(f"- {ui.plain(in_words(note))}" for note in notes)

@@ -17,6 +17,7 @@ from dashboard.charts import transfer as charts
 from dashboard.charts.probabilities import Curve
 from dashboard.choice import Choice
 from dashboard.measures import MIN_CELL
+from ehrfm_core import cell_words
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 from ehrfm_core.study.layout import result_file
@@ -76,7 +77,7 @@ def ranking(chosen: Chosen) -> None:
         if curve is None:
             continue
         auc, low, high = curve.area(row)
-        size = f"n {curve.n:,} · {ui.count(curve.n_events, 'event')}"
+        size = cell_words.sized(curve.n, curve.n_events)
         name = f"{row['label']}<br>AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
         drawn.append((name, arms.ink(chosen.study, row), charts.DASHES.get(row["arm"], "solid"), curve))
         patients.append(f"{curve.n_patients:,}")
@@ -173,7 +174,8 @@ def _curves(chosen: Chosen, table: str) -> list[Curve]:
 def _no_curve() -> None:
     ui.absent(
         "No curve",
-        "In no test split do both outcomes occur, so there is nothing to rank.",
+        f"In no test split have {MIN_CELL} stays the event and {MIN_CELL} not, so there is nothing to rank, "
+        "or the curve would count them.",
         icon=":material/block:",
     )
 

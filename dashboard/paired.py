@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import arms, data, ui
 from dashboard.choice import Choice
+from ehrfm_core import cell_words
 
 LEVEL = 0.05
 
@@ -39,7 +40,7 @@ def draw(choice: Choice) -> None:
                 "ci_high": number("to", format="%+.3f"),
                 "p_holm": number("p (Holm)", format="%.3g"),
                 "n": number("n", format="localized"),
-                "n_events": number("Events", format="localized"),
+                "n_events": "Events",
             },
         )
         st.caption(
@@ -77,7 +78,7 @@ def shown(table: pl.DataFrame) -> pl.DataFrame:
         "ci_high",
         "p_holm",
         "n",
-        "n_events",
+        cell_words.told_events(),
     )
 
 

@@ -7,7 +7,6 @@ and whatever comes from the study is escaped.
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -21,6 +20,7 @@ from dashboard import data, figure_text, measures, report_figures, stamp, theme,
 from dashboard.quality import MEASURES, warnings
 from dashboard.report_figures import Figure
 from dashboard.table_one import table_one
+from ehrfm_core import cell_words
 from ehrfm_core.published import published
 from ehrfm_core.study import Study
 
@@ -54,7 +54,7 @@ METHODS = (
     "rates are Wilson's, those of ROC-AUC and of curves come from resampling patients, all 95 %.",
     "Associations are observational, and every token adds a jump: path length, anomaly and site are "
     "entangled with how much is charted. Hospitals differ in years as well as in place.",
-    f"Groups of fewer than {measures.MIN_CELL} stays are left out.",
+    cell_words.RULE,
     "For research only: not a medical device, not for decisions about patients.",
 )
 
@@ -154,10 +154,10 @@ def _overview(study: Study) -> str:
         pl.col("events").alias("Events"),
         pl.col("test_n").alias("Test stays"),
         pl.col("test_events").alias("Test events"),
-        pl.struct("test_n", "test_events")
-        .map_elements(lambda row: measures.verdict(row["test_n"], row["test_events"]), return_dtype=pl.String)
-        .alias("Test split"),
+        pl.col("verdict").alias("Test split"),
     )
+    numbers = pl.exclude("Site", "Outcome", "Test split").cast(pl.String).fill_null(cell_words.UNTOLD)
+    outcomes = outcomes.with_columns(numbers)
     definitions = pl.DataFrame(
         {
             "Outcome": [o.label for o in study.outcomes.values()],
@@ -166,7 +166,7 @@ def _overview(study: Study) -> str:
     )
     return (
         "<h2>Who the patients are</h2>"
-        + _table(_without_few(table_one(frames, study.outcomes)))
+        + _table(table_one(frames, study.outcomes))
         + '<p class="caption">Median (quartiles) or count (share of stays where it is known).</p>'
         + "<h2>Outcomes</h2>"
         + _table(outcomes)
@@ -176,7 +176,7 @@ def _overview(study: Study) -> str:
 
 def _notes(study: Study) -> str:
     notes = study.manifest.notes
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{escape(cell_words.in_words(note))}</li>" for note in notes)
     summary = f"{len(notes)} notes: read before quoting a number"
     said = f"<details><summary>{summary}</summary><ul>{items}</ul></details>"
     return f"<h2>Notes from making this study</h2>{said}" if notes else ""
@@ -234,16 +234,6 @@ def _table(frame: pl.DataFrame) -> str:
         f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in frame.iter_rows()
     )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _without_few(table: pl.DataFrame) -> pl.DataFrame:
-    """Table 1 without the counts of groups of 1 to 10 stays."""
-
-    def told(cell: str) -> str:
-        count = re.match(r"([1-9]|10) \(", cell)
-        return f"fewer than {measures.MIN_CELL}" if count and "%" in cell else cell
-
-    return table.with_columns(pl.exclude("Characteristic").map_elements(told, return_dtype=pl.String))
 
 
 def _cell(value: object) -> str:

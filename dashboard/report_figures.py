@@ -12,6 +12,7 @@ from dashboard import arms, data, measures, roc, theme
 from dashboard.charts import dynamics, outliers, probabilities
 from dashboard.charts import transfer as transfer_charts
 from dashboard.charts.story import dots
+from ehrfm_core import cell_words
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -86,7 +87,7 @@ def _outcome(study: Study, outcome: Outcome) -> Iterator[Figure]:
     for row in rows.filter(pl.col("model") == MODEL, pl.col("arm").is_in(ARMS)).iter_rows(named=True):
         curve = roc.study_roc(study, outcome.name, tuple(row[column] for column in roc.ARM))
         if curve is not None:
-            size = f"n {curve.n:,}, {curve.n_events:,} events"
+            size = cell_words.sized(curve.n, curve.n_events)
             auc, low, high = curve.area(row)
             label = f"{row['label']} · AUC {auc:.3f} [{low:.3f}–{high:.3f}] · {size}"
             dash = transfer_charts.DASHES.get(row["arm"], "solid")
@@ -148,7 +149,7 @@ def _doses(study: Study) -> Iterator[Figure]:
 
 def _bins(frame: pl.DataFrame, feature: str, outcome: Outcome) -> pl.DataFrame:
     """Quantile bins of enough stays."""
-    return measures.rate_by_quantile(frame, feature, outcome.name).filter(pl.col("n") >= measures.MIN_CELL)
+    return measures.rate_by_quantile(frame, feature, outcome.name)
 
 
 def _outliers(study: Study) -> Iterator[Figure]:
@@ -157,7 +158,8 @@ def _outliers(study: Study) -> Iterator[Figure]:
     if not known:
         return
     flagged = "; ".join(
-        f"{site}: n {len(frame):,}, {100 * (frame['anomaly_score'] > 0.5).sum() / len(frame):.1f} % flagged"
+        f"{site}: n {cell_words.number(len(frame))}, "
+        f"{cell_words.part(int((frame['anomaly_score'] > 0.5).sum()), len(frame))} flagged"
         for site, frame in known.items()
     )
     yield Figure(
@@ -168,12 +170,8 @@ def _outliers(study: Study) -> Iterator[Figure]:
     )
     for outcome in study.outcomes.values():
         counted = {site: f.filter(pl.col(f"counts_{outcome.name}")) for site, f in known.items()}
-        tables = {
-            s: measures.inside_outside(f, outcome.name, 0.5).filter(pl.col("n") >= measures.MIN_CELL)
-            for s, f in counted.items()
-            if len(f)
-        }
-        tables = {site: table for site, table in tables.items() if len(table)}
+        tables = {s: measures.inside_outside(f, outcome.name, 0.5) for s, f in counted.items() if len(f)}
+        tables = {site: table for site, table in tables.items() if table["rate"].count()}
         if tables:
             yield Figure(
                 outliers.rates(tables, theme.site_colours(study.sites)),
@@ -185,5 +183,5 @@ def _outliers(study: Study) -> Iterator[Figure]:
 
 def _sizes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> str:
     return "; ".join(
-        f"{site}: n {len(f):,}, {int(f[outcome.name].sum() or 0):,} events" for site, f in frames.items()
+        f"{site}: {cell_words.sized(len(f), int(f[outcome.name].sum() or 0))}" for site, f in frames.items()
     )

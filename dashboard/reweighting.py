@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import data, state, theme, ui
 from dashboard.charts import reweighting as charts
+from ehrfm_core import cell_words
 from ehrfm_core.evaluation.propensity import CHARACTERISTICS
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -55,7 +56,7 @@ def section(study: Study, outcome: Outcome) -> None:
 def _caption(rows: pl.DataFrame, source: str, site: str, outcome: Outcome) -> str:
     home, away = (rows.filter(quantity=quantity).row(0, named=True) for quantity in ("home", "zero_shot"))
     sizes = "; ".join(
-        f"{name}: n {row['n']:,}, {ui.count(row['n_events'], 'event')}"
+        f"{name}: {cell_words.sized(row['n'], row['n_events'])}"
         for name, row in ((source, home), (site, away))
     )
     words = [

@@ -11,6 +11,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
+from ehrfm_core.small_cells import unsafe
 from ehrfm_core.study import Study
 
 REPLICATES = 500
@@ -42,13 +43,15 @@ class Roc:
 
 
 def roc(label: np.ndarray, score: np.ndarray, patient: np.ndarray, *, seed: int = 0) -> Roc | None:
-    """ROC curve with a pointwise 95 % band from a bootstrap of patients; None with one class only.
+    """ROC curve with a pointwise 95 % band from a bootstrap of patients; None where a class is empty or few.
+
+    The curve has a step an event: with 1 to 10 of either class its steps would tell how many.
 
     Whole patients are drawn with replacement, as all stays of one count together. `label` bool, `score`
     float, `patient` any id, all of length n. Replicates without both classes are left out.
     """
     n, events = len(label), int(label.sum())
-    if events in (0, n):
+    if events in (0, n) or unsafe(events, n):
         return None
     order = np.argsort(-score, kind="stable")
     label, score = label[order].astype(bool), score[order]

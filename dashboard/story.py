@@ -13,6 +13,7 @@ import polars as pl
 
 from dashboard import data, measures, population, timeline, ui
 from dashboard.charts.associations import HIGH_VIF
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import SITES as PAPER_SITES
 from ehrfm_core.published import published
@@ -146,6 +147,8 @@ def strangers(study: Study) -> tuple[str, str]:
         parts.append(
             f"**{flagged / n:.0%}** of {ui.plain(site)}'s test stays [{low:.0%}–{high:.0%}, {flagged:,} of "
             f"{n:,}]"
+            if not (small_cells.unsafe(flagged, n) or small_cells.small(n))
+            else f"{cell_words.part(flagged, n)} of {ui.plain(site)}'s {cell_words.number(n)} test stays"
         )
         off = population.off_map_share(study, site)
         if off is not None:

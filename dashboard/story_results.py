@@ -97,7 +97,7 @@ def benefit(study: Study, outcome: Outcome, target: str, model: str, method: str
         pl.col("adapt_fraction").is_in([0.0, 1.0]),
     )
     if rows.is_empty():
-        st.caption("In this test split not both outcomes occur, so there is no curve.")
+        st.caption("In this test split too few stays have the event, or lack it: a curve would count them.")
         return
     frame = data.held_out(study, target, outcome.name)
     draw(

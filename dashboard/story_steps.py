@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import data, measures, population, presenter, report, stamp, state, story, theme, ui
 from dashboard.charts import dynamics, maps, outliers, paths, playback
+from ehrfm_core import cell_words
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.published import published
 from ehrfm_core.study import Study
@@ -45,8 +46,7 @@ def link(label: str, page: str, **query: str) -> None:
 def sizes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> str:
     """Stays and events of every site."""
     return "; ".join(
-        f"{site}: n {len(f):,}, {ui.count(int(f[outcome.name].sum() or 0), 'event')}"
-        for site, f in frames.items()
+        f"{site}: {cell_words.sized(len(f), int(f[outcome.name].sum() or 0))}" for site, f in frames.items()
     )
 
 

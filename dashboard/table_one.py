@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.outcomes import OUTCOMES, Outcomes, early
 
 _NUMBERS = {
@@ -29,36 +31,36 @@ _MAX_LEVELS = 5
 def table_one(frames: Mapping[str, pl.DataFrame], outcomes: Outcomes = OUTCOMES) -> pl.DataFrame:
     """One row a characteristic, one column a site; with two sites the standardised mean difference.
 
-    Numbers are median (quartiles), flags and groups are count (share of the stays where it is known). SMD:
-    difference of means over the pooled standard deviation (Austin, Stat Med 2009).
+    Numbers are median (quartiles), flags and groups are count (share of the stays where it is known; of all
+    stays where those not known are a small cell). SMD: difference of means over the pooled standard deviation
+    (Austin, Stat Med 2009), where both counts are told. Small cells, those of all splits but the test split
+    too, and what they would follow from are "not told".
     """
     rows = [
-        _row("Stays", {site: f"{len(frame):,}" for site, frame in frames.items()}),
-        _row("Patients", {site: f"{frame['patient_id'].n_unique():,}" for site, frame in frames.items()}),
+        _row("Stays", {site: cell_words.number(len(frame)) for site, frame in frames.items()}),
+        _row(
+            "Patients",
+            {site: cell_words.number(frame["patient_id"].n_unique()) for site, frame in frames.items()},
+        ),
     ]
     for column, (label, digits) in _NUMBERS.items():
         series = {site: frame[column].cast(pl.Float64).drop_nulls() for site, frame in frames.items()}
         rows.append(_row(label, {s: _median(v, digits) for s, v in series.items()}, _smd(series)))
     for column, title in _GROUPS.items():
         known = pl.concat([frame[column].cast(pl.String) for frame in frames.values()]).drop_nulls()
-        levels = known.value_counts(sort=True)[column].head(_MAX_LEVELS).to_list()
-        for level in levels:
-            series = {
-                s: (f[column].cast(pl.String).drop_nulls() == level).cast(pl.Float64)
-                for s, f in frames.items()
-            }
-            rows.append(
-                _row(f"{title}: {_tidy(level)}", {s: _count(v) for s, v in series.items()}, _smd(series))
-            )
-        missing = {s: f"{f[column].null_count():,}" for s, f in frames.items()}
-        if any(value != "0" for value in missing.values()):
+        levels = known.value_counts(sort=True)[column].to_list()
+        found = {site: _Levels.of(frame, column, levels) for site, frame in frames.items()}
+        for i, level in enumerate(levels[:_MAX_LEVELS]):
+            rows.append(_level(f"{title}: {_tidy(level)}", found, i))
+        if any(one.counts[-1] for one in found.values()):
+            missing = {s: one.number(len(levels)) for s, one in found.items()}
             rows.append(_row(f"{title}: not recorded", missing))
     own = {name: outcome for name, outcome in outcomes.items() if name not in OUTCOMES}
     flags = _FLAGS | {early(name): f"{outcome.label}: in the window" for name, outcome in own.items()}
     flags |= {name: f"{outcome.label}: ever" for name, outcome in own.items()}
     for column, label in flags.items():
-        series = {site: frame[column].drop_nulls().cast(pl.Float64) for site, frame in frames.items()}
-        rows.append(_row(label, {s: _count(v) for s, v in series.items()}, _smd(series)))
+        found = {site: _Levels.of(frame, column, [True, False]) for site, frame in frames.items()}
+        rows.append(_level(label, found, 0))
     table = pl.DataFrame(rows, infer_schema_length=None)
     return table if len(frames) == 2 else table.drop("SMD")
 
@@ -74,10 +76,43 @@ def _median(values: pl.Series, digits: int) -> str:
     return f"{middle:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
-def _count(flags: pl.Series) -> str:
-    if flags.is_empty():
-        return "—"
-    return f"{int(flags.sum()):,} ({100 * float(flags.mean()):.1f} %)"  # type: ignore[arg-type]
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """Stays of a site by level of a characteristic, those not known last, and which are hidden."""
+
+    counts: np.ndarray
+    hidden: np.ndarray
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, column: str, levels: Sequence[object]) -> _Levels:
+        """Count the `levels`."""
+        return cls(*small_cells.levels(frame, column, levels))
+
+    @property
+    def known(self) -> int:
+        """Of how many stays the shares are."""
+        return int(self.counts.sum() - (0 if self.hidden[-1] else self.counts[-1]))
+
+    def number(self, i: int) -> str:
+        """The count of a level."""
+        return cell_words.UNTOLD if self.hidden[i] else f"{self.counts[i]:,}"
+
+    def cell(self, i: int) -> str:
+        """Count and share of a level."""
+        if not self.counts[:-1].any():
+            return "—"
+        told = self.number(i)
+        return told if self.hidden[i] else f"{told} ({100 * self.counts[i] / self.known:.1f} %)"
+
+
+def _level(label: str, found: Mapping[str, _Levels], i: int) -> dict[str, object]:
+    shown = [one for one in found.values() if not one.hidden[i]]
+    series = {
+        site: pl.Series(np.repeat([1.0, 0.0], [one.counts[i], one.known - one.counts[i]]))
+        for site, one in found.items()
+    }
+    smd = _smd(series) if len(shown) == len(found) else None
+    return _row(label, {site: one.cell(i) for site, one in found.items()}, smd)
 
 
 def _smd(series: dict[str, pl.Series]) -> float | None:

@@ -9,6 +9,7 @@ from dashboard import data, theme, ui
 from dashboard.charts import threshold as charts
 from dashboard.choice import Choice
 from dashboard.measures import MIN_CELL
+from ehrfm_core import cell_words
 
 AGAIN = "This study was evaluated by an older version. Evaluate it again with:"
 
@@ -37,7 +38,10 @@ def draw(choice: Choice) -> None:
     rows = rows.filter(pl.col("n") >= MIN_CELL)
     if rows["estimate"].drop_nulls().is_empty():
         ui.absent(
-            "No figure", f"Fewer than {MIN_CELL} test stays, or one class only.", icon=":material/block:"
+            "No figure",
+            f"Fewer than {MIN_CELL} test stays, one class only, or so few alerts, right or wrong, that a "
+            "share would be their number.",
+            icon=":material/block:",
         )
         return
     sites = [site for site in sites if site not in few]
@@ -50,8 +54,9 @@ def draw(choice: Choice) -> None:
         f"{choice.home}, by hospital",
         caption=f"{choice.name}, unchanged; test splits, {_sizes(rows, sites)}. Threshold: predicted risk "
         f"{risk}, the lowest with a specificity of at least {found['specificity']:.0%} on the tuning split "
-        f"of {choice.home} (n {found['n']:,}, {ui.count(found['n_events'], 'event')}; dotted). Bars: 95 % "
+        f"of {choice.home} ({cell_words.sized(found['n'], found['n_events'])}; dotted). Bars: 95 % "
         "intervals, resampling patients; none where too few patients would carry one."
+        " A hospital where true, false, missed or needless alerts are 1 to 10 stays has no figure."
         + (f" Fewer than {MIN_CELL} test stays, not shown: {', '.join(few)}." if few else ""),
     )
     with st.expander("The same in numbers", icon=":material/table:"):
@@ -89,9 +94,7 @@ def _said(rows: pl.DataFrame, choice: Choice, sites: list[str]) -> str:
 
 def _sizes(rows: pl.DataFrame, sites: list[str]) -> str:
     first = {site: rows.filter(test_site=site).row(0, named=True) for site in sites}
-    return "; ".join(
-        f"{site} n {row['n']:,}, {ui.count(row['n_events'], 'event')}" for site, row in first.items()
-    )
+    return "; ".join(f"{site} {cell_words.sized(row['n'], row['n_events'])}" for site, row in first.items())
 
 
 def _table(rows: pl.DataFrame, sites: list[str]) -> None:
@@ -99,7 +102,7 @@ def _table(rows: pl.DataFrame, sites: list[str]) -> None:
     for site in sites:
         own = {r["metric"]: r for r in rows.filter(test_site=site).iter_rows(named=True)}
         size = next(iter(own.values()))
-        line = {"At": site, "n": size["n"], "Events": size["n_events"]}
+        line = {"At": site, "n": f"{size['n']:,}", "Events": cell_words.events(size["n"], size["n_events"])}
         for metric, name in charts.MEASURES.items():
             line[name] = _figure(own.get(metric), 1 if "alerts" in metric else 100)
         shown.append(line)

@@ -10,6 +10,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
+from ehrfm_core.small_cells import MIN_CELL
 from ehrfm_core.study import Study
 from ehrfm_core.tokens import vocabulary as names
 from ehrfm_core.tokens.bin_counts import bin_counts
@@ -45,7 +46,8 @@ def code_label(code: str) -> str:
 def categories(study: Study) -> pl.DataFrame:
     """One row a code and site, every code at every site: `site` and the columns of `categories.parquet`.
 
-    A code that a site never has counts 0 there. Raises UserError where the study holds no such table.
+    A code that a site never has counts 0 there; one that few have, or few lack, is null. Raises
+    UserError where the study holds no such table.
     """
     frames = [
         data.site_table(study, site, "categories").with_columns(site=pl.lit(site)) for site in study.sites
@@ -62,10 +64,30 @@ def categories(study: Study) -> pl.DataFrame:
         "n_values",
         "not_numbers",
     )
-    return (
+    rows = (
         every.join(found.drop("family", "known"), on=["code", "site"], how="left")
         .with_columns(pl.col(counted).fill_null(0))
         .sort("family", "code", maintain_order=True)
+    )
+    return without_few(rows, {site: len(data.site_table(study, site, "stays")) for site in study.sites})
+
+
+def without_few(rows: pl.DataFrame, sizes: Mapping[str, int]) -> pl.DataFrame:
+    """Rows of categories, null where 1 to 10 stays of a site have one, or are all that lack it.
+
+    `sizes` are the stays of each site. Events are told where those that have them are many, or none.
+    """
+    size = pl.col("site").replace_strict(sizes, return_dtype=pl.Int64)
+
+    def few(stays: str) -> pl.Expr:
+        n = pl.col(stays).cast(pl.Int64)
+        return n.is_between(1, MIN_CELL - 1) | (size - n).is_between(1, MIN_CELL - 1)
+
+    window, whole = few("n_stays_window"), few("n_stays")
+    window |= (pl.col("n_stays").cast(pl.Int64) - pl.col("n_stays_window")).is_between(1, MIN_CELL - 1)
+    return rows.with_columns(
+        pl.when(~window).then(pl.col("coverage", "n_stays_window", "n_events_window")),
+        pl.when(~whole).then(pl.col("n_stays", "n_events", "n_values", "not_numbers")),
     )
 
 

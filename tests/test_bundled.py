@@ -13,8 +13,8 @@ from ehrfm_core.clif.event_map import load_map
 from ehrfm_core.clif.validation.check import check_directory
 from ehrfm_core.study import open_study
 from ehrfm_core.study.reader import list_studies
-from ehrfm_core.study.verify import verify
 from ehrfm_core.synthesis.mark import is_synthetic
+from train.verify import findings
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
 REAL, SYNTHETIC = "mimic-iv-demo", "demo-two-hospitals"
@@ -29,7 +29,7 @@ def size(folder: Path) -> int:
 @pytest.mark.parametrize("name", STUDIES)
 def test_it_is_as_it_was_made(name: str) -> None:
     study = open_study(STUDIES[name])
-    assert verify(study) == []
+    assert findings(study) == []
     assert study.manifest.synthetic == (name == SYNTHETIC)
     assert size(study.folder) < MOST_BYTES[name]
 

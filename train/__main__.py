@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from ehrfm_core.study import open_study
-    from ehrfm_core.study.verify import verify
+    from train.verify import findings as verify
 
     study = open_study(options.study)
     findings = verify(study)

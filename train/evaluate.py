@@ -25,6 +25,7 @@ from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window
+from train.gate import check_results
 from train.progress import progress_bar
 from train.stages import run_stage
 
@@ -113,7 +114,8 @@ def evaluate(
                 choose_penalty=choose_penalty,
                 progress=lambda done, total: progress(done, total, ""),
             )
-        result = StageResult([], (tuned.notes if tuned else []) + found.notes)
+        suspect = check_results(study, found.metrics)
+        result = StageResult([], suspect + (tuned.notes if tuned else []) + found.notes)
         if tuned:
             result.summary["finetuned"] = tuned.summary
         types: list[pl.DataFrame] = []

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import associations, data, measures, state, theme, ui
 from dashboard.charts import dynamics as charts
+from ehrfm_core import cell_words
 from ehrfm_core.evaluation.features import JOINT
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -71,7 +72,7 @@ def main() -> None:
 def events_text(frames: dict[str, pl.DataFrame], outcome: Outcome) -> str:
     """Stays and events of every site in one phrase."""
     return "; ".join(
-        f"{s}: n {len(f):,}, {int(f[outcome.name].sum() or 0):,} events" for s, f in frames.items()
+        f"{s}: {cell_words.sized(len(f), int(f[outcome.name].sum() or 0))}" for s, f in frames.items()
     )
 
 
@@ -79,14 +80,12 @@ def doses(frames: dict[str, pl.DataFrame], outcome: Outcome) -> None:
     """Outcome rate by quantile, four features side by side."""
     ui.section(f"{outcome.label} by how far, how abruptly, how unusually – and how much is charted")
     few = [
-        site
-        for site, f in frames.items()
-        if min(int(f[outcome.name].sum() or 0), len(f)) < measures.MIN_EVENTS
+        site for site, f in frames.items() if min(int(f[outcome.name].sum() or 0), len(f)) < measures.MIN_CELL
     ]
     if few:
         st.markdown(
-            f":orange[:material/warning:] Fewer than {measures.MIN_EVENTS} events at {', '.join(few)}: the "
-            "curves are drawn, but their intervals are too wide to tell a trend from chance."
+            f":orange[:material/warning:] Fewer than {measures.MIN_CELL} events at {', '.join(few)}: there "
+            "is no rate to draw. Quantiles of so few are joined with their neighbours."
         )
     columns = st.columns(2, gap="large") + st.columns(2, gap="large")
     for column, (feature, title) in zip(columns, measures.FEATURES.items(), strict=True):

@@ -23,6 +23,7 @@ from dashboard import (
     ui,
 )
 from dashboard.charts import maps, paths
+from ehrfm_core import cell_words
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -114,7 +115,7 @@ def draw(
     maps.outline(figure, outlined)
     n = len(data.stays(study, site))
     who = {
-        "density": f"{n:,} stays of {site}",
+        "density": f"{cell_words.stays(n)} of {site}",
         "every": "All stays of every site",
         "difference": " against ".join(pair(study, site)),
         "rate": f"{outcome.label} among stays of {site}",
@@ -128,8 +129,11 @@ def draw(
         )
     if layer == "rate":
         counted, events = population.rates(study, site, kind, outcome)
-        hours = f"where they are at 24 h (n {counted.sum():,.0f}, {ui.count(int(events.sum()), 'event')})"
-        how = f"share with the outcome; bins with fewer than {measures.MIN_CELL} stays are empty"
+        hours = f"where they are at 24 h ({cell_words.sized(int(counted.sum()), int(events.sum()))})"
+        how = (
+            f"share with the outcome; bins with fewer than {measures.MIN_CELL} stays, or as few with it or "
+            "without it, are empty"
+        )
     ui.chart(
         figure,
         key=f"map-{kind}",

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import data, departures, detectors, measures, state, stays, theme, ui
 from dashboard.charts import outliers as charts
+from ehrfm_core import cell_words
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -38,7 +39,8 @@ def main() -> None:
             "Threshold", 0.30, 0.80, DEFAULT, 0.01, key=state.THRESHOLD, bind="query-params"
         )
         sizes = "; ".join(
-            f"{site}: n {len(f):,}, {100 * (f['anomaly_score'] > threshold).sum() / len(f):.1f} % above"
+            f"{site}: n {cell_words.number(len(f))}, "
+            f"{cell_words.part(int((f['anomaly_score'] > threshold).sum()), len(f))} above"
             for site, f in known.items()
         )
         ui.chart(
@@ -75,14 +77,14 @@ def inside_outside(frames: dict[str, pl.DataFrame], study: Study, outcome: Outco
         st.caption("No stay of the test split counts for this outcome.")
         return
     n = "; ".join(
-        f"{s}: n {len(f):,}, {int(f[outcome.name].sum() or 0):,} events" for s, f in counted.items()
+        f"{s}: {cell_words.sized(len(f), int(f[outcome.name].sum() or 0))}" for s, f in counted.items()
     )
     ui.chart(
         charts.rates(tables, theme.site_colours(study.sites)),
         key="rates",
         alt=f"{outcome.label} rate above and below the anomaly threshold, by site",
         caption=f"Test split, stays that count; {n}. Split at {threshold:.2f} of a full-space score; bars: "
-        "Wilson 95 %, unadjusted.",
+        "Wilson 95 %, unadjusted; none where either group has 1 to 10 stays with the outcome or without it.",
     )
 
 

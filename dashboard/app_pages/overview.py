@@ -10,6 +10,7 @@ from dashboard import notes as grouped_notes
 from dashboard.charts.overview import token_composition
 from dashboard.table_one import table_one
 from dashboard.vocabulary import token_families
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.outcomes import Outcome, Outcomes
 from ehrfm_core.study import Study
 from ehrfm_core.study.notes import summary
@@ -59,33 +60,44 @@ def site_cards(study: Study, frames: dict[str, pl.DataFrame], outcome: Outcome) 
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{site}** &nbsp; :gray[{role}]")
             first, second, third = st.columns(3)
-            first.metric(
-                "Stays", f"{len(frame):,}", help=f"{ui.count(frame['patient_id'].n_unique(), 'patient')}"
-            )
+            patients = cell_words.people(frame["patient_id"].n_unique())
+            first.metric("Stays", cell_words.number(len(frame)), help=patients)
             second.metric(
                 tokens,
                 _mean(frame["n_tokens"]),
                 help="Mean per stay in the first 24 h, static prefix included",
             )
             if "outlier" in frame.columns:
-                share = frame["outlier"].drop_nulls().mean()
+                known = frame["outlier"].drop_nulls()
+                n, marked = len(known), int(known.sum())
                 third.metric(
                     flagged,
-                    "—" if share is None else f"{100 * float(share):.1f} %",  # type: ignore[arg-type]
+                    "not told"
+                    if small_cells.unsafe(marked, n)
+                    else f"{100 * marked / n:.1f} %"
+                    if n
+                    else "—",
                     help=f"Anomaly score above 0.5, relative to {study.source}, all splits",
                 )
-            splits = dict(frame["split"].value_counts().iter_rows())
-            text = " · ".join(f"{split} {splits.get(split, 0):,}" for split in ("train", "tuning", "test"))
-            st.caption(
-                f"{ui.count(frame['patient_id'].n_unique(), 'patient')} · {text} · {outcome.label}: "
-                f"{int(counted[outcome.name].sum() or 0):,} of {len(counted):,} stays that count"
-            )
+            st.caption(f"{patients} · {_splits(frame)} · {outcome.label}: {_happened(counted, outcome)}")
     if len(frames) == 1:
         with columns[1].container(border=True, height="stretch"):
             st.markdown("**One site** &nbsp; :gray[transfer cannot be judged]")
             st.markdown(
                 "Every page works; *Transfer* shows the source alone and how to add a second hospital."
             )
+
+
+def _splits(frame: pl.DataFrame) -> str:
+    counts = {name: int((frame["split"] == name).sum()) for name in ("train", "tuning", "test")}
+    return " · ".join(f"{name} {told}" for name, told in cell_words.parts(counts).items())
+
+
+def _happened(counted: pl.DataFrame, outcome: Outcome) -> str:
+    """How many of the stays that count had the outcome."""
+    told = measures.availability({"": counted}, {outcome.name: outcome}).row(0, named=True)
+    n, events = cell_words.number(len(counted)), told["events"]
+    return f"{cell_words.UNTOLD if events is None else f'{events:,}'} of {n} stays that count"
 
 
 def _mean(values: pl.Series) -> str:
@@ -110,14 +122,10 @@ def outcome_table(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None:
         "Stays that count for each outcome, and how many had it. Intervals are only as good as the events.",
     )
     table = measures.availability(frames, outcomes)
-    table = table.with_columns(
-        verdict=pl.struct("test_n", "test_events").map_elements(
-            lambda row: measures.verdict(row["test_n"], row["test_events"]), return_dtype=pl.String
-        )
-    )
     ui.table(
         table if len(frames) > 1 else table.drop("site"),
         height="content",
+        placeholder="not told",
         alt="Outcomes by site: stays that count, events, rate, and whether the test split can be read",
         column_config={
             "site": "Site",
@@ -135,7 +143,7 @@ def outcome_table(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None:
     st.caption(
         "Outcomes after 24 h leave out stays whose event already lies in the first 24 h, so their "
         f"denominators differ. Fewer than {measures.MIN_EVENTS} events (or non-events) in the test split: "
-        "drawn, but too few to read."
+        f"too few to read. {cell_words.RULE}"
     )
 
 
@@ -151,7 +159,7 @@ def characteristics(frames: dict[str, pl.DataFrame], outcomes: Outcomes) -> None
         },
     )
     st.caption(
-        "Median (quartiles) or count (share of stays where it is known). "
+        f"Median (quartiles) or count (share of stays where it is known). {cell_words.RULE} "
         + (
             "SMD: difference of means over the pooled standard deviation; above 0.1 the sites differ."
             if len(frames) == 2

@@ -12,7 +12,6 @@ from dashboard import (
     ladder,
     local_data,
     matrix,
-    measures,
     one_model,
     paired,
     reweighting,
@@ -22,6 +21,7 @@ from dashboard import (
     ui,
 )
 from dashboard.charts import transfer as charts
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -100,16 +100,16 @@ def readable(rows: pl.DataFrame, outcome: Outcome) -> None:
         if n == 0 or events in (0, n):
             what = "No stay counts" if n == 0 else "No event" if events == 0 else "Nothing but events"
             st.warning(
-                f"**{site}: {what.lower()} among the {n:,} test stays that count for "
+                f"**{site}: {what.lower()} among the {cell_words.number(n)} test stays that count for "
                 f"{ui.inline(outcome.label)}.** With one class there is nothing to rank, so there is no "
                 "curve and no AUC.",
                 icon=":material/block:",
             )
-        elif min(events, n - events) < measures.MIN_EVENTS:
+        elif small_cells.unsafe(events, n) or small_cells.small(n):
             st.warning(
-                f"**{site}: only {ui.count(events, 'event')} among {n:,} test stays. This curve cannot be "
-                "read.** It is drawn so that you see how little it says: one patient more or less would "
-                "move it far.",
+                f"**{site}: {cell_words.events(n, events)} among {cell_words.number(n)} test stays. "
+                "Its figures cannot be read.** One patient more or less would move them far; curves and "
+                "shares, which would tell how many these are, are not drawn.",
                 icon=":material/warning:",
             )
 
@@ -142,7 +142,7 @@ def baselines(study: Study, rows: pl.DataFrame, outcome: Outcome) -> None:
         ui.absent("No AUC", "In no test split do both outcomes occur.", icon=":material/block:")
         return
     sizes = "; ".join(
-        f"{site}: n {n:,}, {events:,} events"
+        f"{site}: {cell_words.sized(n, events)}"
         for site, n, events in rows.group_by("test_site", maintain_order=True)
         .agg(pl.col("n").max(), pl.col("n_events").max())
         .iter_rows()
@@ -173,7 +173,18 @@ def everything(study: Study, outcome: Outcome) -> None:
         arm=pl.struct("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").map_elements(
             arms.arm_label, return_dtype=pl.String
         ),
-    ).select("outcome", "model", "arm", "repeat", "metric", "estimate", "ci_low", "ci_high", "n", "n_events")
+    ).select(
+        "outcome",
+        "model",
+        "arm",
+        "repeat",
+        "metric",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "n",
+        cell_words.told_events(),
+    )
     number = st.column_config.NumberColumn
     ui.table(
         shown,
@@ -190,7 +201,7 @@ def everything(study: Study, outcome: Outcome) -> None:
             "ci_low": number("95 % from", format="%.3f"),
             "ci_high": number("to", format="%.3f"),
             "n": number("n", format="localized"),
-            "n_events": number("Events", format="localized"),
+            "n_events": "Events",
         },
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 ADJUSTMENTS = {
     "unadjusted": ("Alone", "circle-open"),
@@ -43,12 +43,10 @@ def coefficients(rows: pl.DataFrame, features: Mapping[str, str], colour: str) -
             mode="markers",
             marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}},
             name=label,
-            customdata=np.column_stack(
-                [part[c].to_numpy() for c in ("ci_low", "ci_high", "n", "n_events", "vif")]
-            ),
+            customdata=part.select("ci_low", "ci_high", cell_words.sizes(), "vif").rows(),
             hovertemplate=f"<b>{label}</b><br>%{{x:+.2f}} per SD "
-            "[%{customdata[0]:+.2f}, %{customdata[1]:+.2f}]<br>n %{customdata[2]:,.0f}, "
-            "%{customdata[3]:,.0f} events, VIF %{customdata[4]:.1f}<extra></extra>",
+            "[%{customdata[0]:+.2f}, %{customdata[1]:+.2f}]<br>%{customdata[2]}, "
+            "VIF %{customdata[3]:.1f}<extra></extra>",
         )
     theme.style(figure, height=110 + 38 * len(features), hovermode="closest")
     figure.add_vline(x=0, line={"color": theme.RULE, "dash": "dash", "width": 1.5})

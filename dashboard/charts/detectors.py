@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 # measures of outliers.parquet in each panel, with title and reference line
 PANELS: tuple[tuple[str, tuple[str, ...], float | None], ...] = (
@@ -70,13 +72,15 @@ def comparison(rows: pl.DataFrame, labels: Mapping[str, str], colours: Mapping[s
     return figure
 
 
-def _hover(row: Mapping[str, object], labels: Mapping[str, str]) -> str:
+def _hover(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     span = "" if row["ci_low"] is None else f" [{row['ci_low']:.2f}–{row['ci_high']:.2f}]"
-    events = "" if row["n_events"] is None else f", {row['n_events']:,} events"
+    size = f"n {cell_words.number(row['n'])}"
     if row["measure"] == "share_flagged":
-        events = f", {row['n_events']:,} flagged"
+        size += f", {cell_words.part(row['n_events'], row['n'])} flagged"
+    elif row["n_events"] is not None:
+        size = cell_words.sized(row["n"], row["n_events"])
     name = f"<b>{labels[str(row['detector'])]}</b>, {row['site']}"
-    return f"{name}<br>{row['estimate']:.2f}{span}<br>n {row['n']:,}{events}"
+    return f"{name}<br>{row['estimate']:.2f}{span}<br>{size}"
 
 
 def against_inliers(

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from dashboard import theme
 from dashboard.gaps import Estimate
+from ehrfm_core import cell_words
 
 RUNG_PX = 62
 _HEAD_PX, _BETWEEN_PX, _FOOT_PX = 98, 116, 52
@@ -125,7 +126,7 @@ def _interval(rung: Estimate, *, published: bool) -> str:
     if published:
         return "(no interval was published)"
     span = "(no interval)" if rung.low is None else f"[{rung.low:.3f}–{rung.high:.3f}]"
-    return f"{span}<br>n {rung.n:,}, {rung.n_events:,} events"
+    return f"{span}<br>{cell_words.sized(rung.n, rung.n_events)}"
 
 
 def _plain(rung: str) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import measures, theme
+from ehrfm_core.cell_words import FEW
 from ehrfm_core.cohorts import Region
+from ehrfm_core.small_cells import MIN_CELL, hidden_levels, small
 
 KINDS = {"pca": "PCA", "umap": "UMAP"}
 
@@ -28,12 +30,13 @@ def density_map(
     `counts` has rows along y; `info` is this map's entry of `maps.json`, whose ranges the axes keep. Where
     more than half of the states are `off_map` (counts on the same grid), grey lies over the colour.
     """
-    shown = np.where(counts > 0, np.log10(1 + counts), np.nan)
+    told = np.where(small(counts), MIN_CELL - 1, counts)  # so few look alike
+    shown = np.where(told > 0, np.log10(1 + told), np.nan)
     heat = go.Heatmap(
         z=shown.astype(np.float32),
-        customdata=counts.astype(np.int32),
+        customdata=np.where(told < MIN_CELL, FEW, np.char.mod("%d", told)),
         colorscale=theme.fade(colour),
-        hovertemplate="%{customdata:,} hourly states here<extra></extra>",
+        hovertemplate="%{customdata} hourly states here<extra></extra>",
         showscale=False,
     )
     figure = _frame(heat, counts.shape[0], info, kind, height)
@@ -62,12 +65,12 @@ def difference_map(
 ) -> go.Figure:
     """Where one population is denser than the other: log2 ratio of their shares.
 
-    The first's colour stands where it prevails. Bins with fewer than `measures.MIN_CELL` states of both
+    The first's colour stands where it prevails. Bins with fewer than `MIN_CELL` states of both
     together stay empty.
     """
     share = (first + 0.5) / max(1.0, first.sum()), (second + 0.5) / max(1.0, second.sum())
     ratio = np.clip(np.log2(share[0] / share[1]), -4, 4)
-    shown = np.where(first + second >= measures.MIN_CELL, ratio, np.nan)
+    shown = np.where(first + second >= MIN_CELL, ratio, np.nan)
     heat = go.Heatmap(
         z=shown.astype(np.float32),
         zmin=-4,
@@ -87,11 +90,13 @@ def difference_map(
 def rate_map(
     counted: np.ndarray, events: np.ndarray, info: dict[str, Any], kind: str, *, height: int
 ) -> go.Figure:
-    """How often an outcome happened among the stays of a bin; empty with fewer than `measures.MIN_CELL`.
+    """How often an outcome happened among the stays of a bin; empty with fewer than `MIN_CELL`.
 
+    Empty also with as few with the outcome or without it, and in the bins from which those would follow.
     `counted` and `events` (bins × bins, rows along y) are stays at the end of the window.
     """
-    enough = counted >= measures.MIN_CELL
+    parts = np.stack([events, counted - events]).reshape(2, -1)
+    enough = (counted >= MIN_CELL) & ~hidden_levels(parts).reshape(counted.shape)
     rate = np.where(enough, events / np.maximum(counted, 1), np.nan)
     heat = go.Heatmap(
         z=rate.astype(np.float32),

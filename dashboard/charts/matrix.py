@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 LOW, HIGH = 0.5, 1.0
 SCALE = [[0.0, "#00204C"], [0.5, "#7B7B78"], [1.0, "#FFE945"]]  # Cividis, which no theme replaces
@@ -51,11 +53,11 @@ def heat(rows: pl.DataFrame, sites: Sequence[str], colours: dict[str, str]) -> g
     return figure
 
 
-def _spoken(row: dict[str, float | int | None] | None, home: str, site: str) -> str:
+def _spoken(row: dict[str, Any] | None, home: str, site: str) -> str:
     if not row or row["estimate"] is None:
         return f"{home} → {site}: no figure"
     span = "no interval" if row["ci_low"] is None else f"{row['ci_low']:.3f}–{row['ci_high']:.3f}"
     return (
         f"<b>{home} → {site}</b><br>AUC {row['estimate']:.3f} [{span}]<br>"
-        f"n {row['n']:,}, {row['n_events']:,} events"
+        f"{cell_words.sized(row['n'], row['n_events'])}"
     )

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from dashboard import theme
+from ehrfm_core.cell_words import FEW
+from ehrfm_core.small_cells import MIN_CELL, hidden_levels, small
 
 _SCATTER_LIMIT = 2_000  # points of one site drawn as SVG; beyond it a density
 
@@ -26,7 +28,8 @@ def score_distribution(
     middle = (edges[:-1] + edges[1:]) / 2
     figure = go.Figure()
     for site, values in scores.items():
-        share = np.histogram(values, edges)[0] / max(1, len(values))
+        counts = np.histogram(values, edges)[0]
+        share = np.where(hidden_levels(counts), np.nan, counts / max(1, len(values)))
         figure.add_scatter(
             x=middle,
             y=share,
@@ -110,15 +113,17 @@ def score_tokens(frame: pl.DataFrame, site: str, colour: str, threshold: float) 
     else:
         logs = np.log10(np.maximum(tokens, 1))
         counts, x_edges, y_edges = np.histogram2d(logs, score, bins=(50, 50))
-        shown = np.where(counts.T > 0, np.log10(1 + counts.T), np.nan)
+        counts = counts.T.astype(np.int32)
+        few = small(counts)
+        shown = np.where(counts > 0, np.log10(1 + np.where(few, MIN_CELL - 1, counts)), np.nan)
         figure.add_heatmap(
             x=10 ** ((x_edges[:-1] + x_edges[1:]) / 2),
             y=(y_edges[:-1] + y_edges[1:]) / 2,
             z=shown.astype(np.float32),
-            customdata=counts.T.astype(np.int32),
+            customdata=np.where(few, FEW, np.char.mod("%d", counts)),
             colorscale=theme.fade(colour),
             showscale=False,
-            hovertemplate="about %{x:,.0f} tokens, score %{y:.2f}: %{customdata:,} stays<extra></extra>",
+            hovertemplate="about %{x:,.0f} tokens, score %{y:.2f}: %{customdata} stays<extra></extra>",
         )
     theme.style(figure, height=330, legend=False, hovermode="closest")
     figure.add_hline(y=threshold, line={"color": theme.ACCENT, "width": 2})

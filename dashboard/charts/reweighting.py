@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 BY = {"population": "population", "charting": "population and charting"}
 HEAD = ["home", "home_reweighted", "zero_shot"]
@@ -45,9 +46,9 @@ def ladder(rows: pl.DataFrame, *, source: str, target: str, colours: tuple[str, 
             mode="markers",
             marker={"size": 11, "symbol": symbol, "color": colour, "line": {"width": 2, "color": colour}},
             name=label,
-            customdata=known.select("ci_low", "ci_high", "n", "n_events").rows(),
+            customdata=known.select("ci_low", "ci_high", cell_words.sizes()).rows(),
             hovertemplate=f"<b>{label}</b><br>AUC %{{x:.3f}} [%{{customdata[0]:.3f}}–%{{customdata[1]:.3f}}]"
-            "<br>n %{customdata[2]:,}, %{customdata[3]:,} events<extra></extra>",
+            "<br>%{customdata[2]}<extra></extra>",
         )
         lowest = min([lowest, *(low - 0.03 for low in known["ci_low"].drop_nulls())])
     theme.style(figure, height=250, hovermode="closest", legend=False)

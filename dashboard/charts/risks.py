@@ -18,6 +18,7 @@ from plotly.subplots import make_subplots
 from dashboard import theme
 from dashboard.charts.probabilities import Curve
 from dashboard.measures import MIN_CELL
+from ehrfm_core import cell_words, small_cells
 
 EDGES = np.arange(-9.0, 7.01, 0.5)  # of the bins, logits; what lies beyond stands in the outermost
 _TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -102,6 +103,8 @@ def distribution(runs: Sequence[Curve]) -> go.Figure:
     for row, ((label, colour, _, rows), both) in enumerate(zip(runs, found, strict=True), start=1):
         top = 1.45 * max([0.1, *(float(part.heights.max()) for part in both.values() if part)])
         events = int(rows["label"].sum() or 0)
+        if small_cells.unsafe(events, rows.height):  # the bars of one side would count it, and so the other
+            both = dict.fromkeys(both)
         for (event, part), size in zip(both.items(), (events, rows.height - events), strict=True):
             sign = 1 if event else -1
             if part:
@@ -109,10 +112,16 @@ def distribution(runs: Sequence[Curve]) -> go.Figure:
                 beyond = part.quartiles[2] > low + 0.7 * (high - low)  # no room for words on the right
                 _quartiles(figure, part, event, colour, row, sign * 0.86 * top, left=bool(beyond))
             else:
-                few = f"fewer than {MIN_CELL} stays" if size else "no stay"
+                few = (
+                    cell_words.FEW + " stays"
+                    if small_cells.small(size)
+                    else cell_words.UNTOLD
+                    if size
+                    else "no stay"
+                )
                 _text(figure, row, (low + high) / 2, sign * top / 2, f"{few} {SIDES[event]}")
         figure.add_hline(y=0, line={"color": theme.RULE, "width": 1}, row=row, col=1)
-        _title(figure, row, f"<b>{label}</b> · n {rows.height:,} · {events:,} event{'s' * (events != 1)}")
+        _title(figure, row, f"<b>{label}</b> · {cell_words.sized(rows.height, events)}")
         figure.update_yaxes(
             range=[-top, top], tickvals=[-top / 2, top / 2], ticktext=["without", "with"], row=row, col=1
         )

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 Series = tuple[str, str, str, pl.DataFrame]  # label, colour, symbol and rows
 
@@ -45,9 +46,9 @@ def dots(series: Sequence[Series], labels: Mapping[str, str]) -> go.Figure:
             mode="markers",
             marker={"size": 12, "color": colour, "symbol": symbol},
             name=label,
-            customdata=rows.select("ci_low", "ci_high", "n", "n_events").rows(),
+            customdata=rows.select("ci_low", "ci_high", cell_words.sizes()).rows(),
             hovertemplate=f"<b>{label}</b><br>AUC %{{x:.3f}} [%{{customdata[0]:.3f}}–%{{customdata[1]:.3f}}]"
-            "<br>n %{customdata[2]:,}, %{customdata[3]:,} events<extra></extra>",
+            "<br>%{customdata[2]}<extra></extra>",
         )
     theme.style(figure, height=110 + 78 * max(2, len(found)), hovermode="closest")
     figure.add_vline(x=0.5, line={"color": theme.RULE, "dash": "dot", "width": 1.3})

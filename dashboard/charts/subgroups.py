@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 ROW_PX = 22
 
@@ -31,15 +32,17 @@ def forest(rows: Sequence[Mapping[str, Any]], colour: str) -> go.Figure:
             "symbol": ["diamond" if row["label"] == "All" else "circle" for _, row in known],
             "color": colour,
         },
-        customdata=[[row["label"], _span(row), row["n"], row["n_events"]] for _, row in known],
-        hovertemplate="<b>%{customdata[0]}</b><br>AUC %{x:.3f} %{customdata[1]}<br>n %{customdata[2]:,}, "
-        "%{customdata[3]:,} events<extra></extra>",
+        customdata=[
+            [row["label"], _span(row), cell_words.sized(row["n"], row["n_events"])] for _, row in known
+        ],
+        hovertemplate="<b>%{customdata[0]}</b><br>AUC %{x:.3f} %{customdata[1]}<br>"
+        "%{customdata[2]}<extra></extra>",
     )
     low = min([0.4, *(row["ci_low"] - 0.03 for _, row in known if row["ci_low"] is not None)])
     aside = {"xref": "paper", "x": 1.02, "xanchor": "left", "showarrow": False, "font": {"size": 12}}
     for i, row in enumerate(rows):
         if row.get("estimate") is not None:
-            figure.add_annotation(aside | {"text": f"{row['n']:,} ({row['n_events']:,})", "y": -i})
+            figure.add_annotation(aside | {"text": cell_words.short(row["n"], row["n_events"]), "y": -i})
         elif not row.get("heading"):
             grey = {"size": 12, "color": theme.NEUTRAL}
             figure.add_annotation(aside | {"text": "suppressed", "y": -i, "font": grey})

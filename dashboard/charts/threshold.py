@@ -9,6 +9,7 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from dashboard import theme
+from ehrfm_core import cell_words
 
 MEASURES = {
     "carried_sensitivity": "Sensitivity",
@@ -51,9 +52,12 @@ def carried(
             line={"color": theme.alpha(theme.NEUTRAL, 0.7), "width": 1.4},
             marker={"size": 10, "color": [colours[site] for site in here]},
             name=name,
-            customdata=[[site, _span(own[site], scale), *_size(own[site])] for site in here],
+            customdata=[
+                [site, _span(own[site], scale), cell_words.sized(own[site]["n"], own[site]["n_events"])]
+                for site in here
+            ],
             hovertemplate=f"<b>%{{customdata[0]}}</b><br>{name} %{{x:.1f}} %{{customdata[1]}}<br>"
-            "n %{customdata[2]:,}, %{customdata[3]:,} events<extra></extra>",
+            "%{customdata[2]}<extra></extra>",
             row=row,
             col=column,
         )
@@ -75,7 +79,3 @@ def carried(
 def _span(row: Mapping[str, float | None], scale: float) -> str:
     low, high = row["ci_low"], row["ci_high"]
     return "(no interval)" if low is None or high is None else f"[{scale * low:.1f}–{scale * high:.1f}]"
-
-
-def _size(row: Mapping[str, int]) -> tuple[int, int]:
-    return row["n"], row["n_events"]

@@ -9,6 +9,7 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from dashboard import theme
+from ehrfm_core import cell_words, small_cells
 
 MEASURES = {"jump": "Jump", "information": "Information (nats)"}
 
@@ -22,7 +23,9 @@ def families(rows: pl.DataFrame, labels: Mapping[str, str], colour: str) -> go.F
         rows=1, cols=2, shared_yaxes=True, column_titles=list(MEASURES.values()), horizontal_spacing=0.04
     )
     names = [labels.get(family, family) for family in rows["family"]]
-    extra = rows.select("n_tokens", "n_stays", "path_share", "information_share").to_numpy()
+    stays = pl.col("n_stays").map_elements(cell_words.number, return_dtype=pl.String)
+    tokens = pl.when(pl.col("n_tokens") >= small_cells.MIN_CELL).then(pl.col("n_tokens"))
+    extra = rows.select(tokens, stays, "path_share", "information_share").rows()
     for column, measure in enumerate(MEASURES, start=1):
         median, high = rows[f"median_{measure}"], rows[f"p90_{measure}"]
         share = (
@@ -52,7 +55,7 @@ def families(rows: pl.DataFrame, labels: Mapping[str, str], colour: str) -> go.F
             showlegend=column == 1,
             customdata=extra,
             hovertemplate="<b>%{y}</b>: mean %{x:.3g}<br>%{customdata[0]:,.0f} tokens of "
-            f"%{{customdata[1]:,.0f}} stays<br>{share}<extra></extra>",
+            f"%{{customdata[1]}} stays<br>{share}<extra></extra>",
             row=1,
             col=column,
         )

@@ -9,6 +9,7 @@ import polars as pl
 
 from dashboard import theme
 from dashboard.roc import GRID, Roc
+from ehrfm_core import cell_words
 
 _SQUARE_PX, _AXIS_PX, _ENTRY_PX = (
     372,
@@ -106,10 +107,9 @@ def baselines(rows: pl.DataFrame, colours: Mapping[str, str]) -> go.Figure:
                 "color": ink,
             },
             name=model,
-            customdata=part.select("label", "ci_low", "ci_high", "n", "n_events").rows(),
+            customdata=part.select("label", "ci_low", "ci_high", cell_words.sizes()).rows(),
             hovertemplate=f"<b>{model}</b><br>%{{customdata[0]}}<br>AUC %{{x:.3f}} "
-            "[%{customdata[1]:.3f}–%{customdata[2]:.3f}]<br>n %{customdata[3]:,}, "
-            "%{customdata[4]:,} events<extra></extra>",
+            "[%{customdata[1]:.3f}–%{customdata[2]:.3f}]<br>%{customdata[3]}<extra></extra>",
         )
     last = min(heights.values())
     theme.style(figure, height=round(70 + 24 * len(models) + _LINE_PX * (1 - last)), hovermode="closest")

@@ -3,7 +3,8 @@
 Effects are standardised mean differences (A − B over the pooled standard deviation; Austin, Stat Med 2009)
 with the interval of Hedges and Olkin (1985); differences of rates have Newcombe's interval (Stat Med 1998,
 method 10); q values are those of Benjamini and Hochberg (J R Stat Soc B 1995) over all tests of one table.
-Counts from 1 to 10 are not told, and nothing is computed from them.
+Counts from 1 to 10 are not told, nor those from which they would follow, and nothing is computed from either:
+a row that is hidden in one of the two is hidden in both, since the other may be everyone less the first.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from statsmodels.stats.multitest import fdrcorrection
 from ehrfm_core.cohorts.charted import Charted
 from ehrfm_core.evaluation.proportions import wilson_interval
 from ehrfm_core.outcomes import Outcomes
+from ehrfm_core.small_cells import MIN_CELL, hidden_levels, small, unsafe
 
-MIN_CELL = 11
 NUMBERS = {
     "age": "Age, years",
     "los_hours": "Length of stay, hours",
@@ -37,11 +38,6 @@ FLAGS = {
 Z = 1.959963984540054
 
 
-def hidden(count: np.ndarray) -> np.ndarray:
-    """Which counts are too small to tell."""
-    return (count > 0) & (count < MIN_CELL)
-
-
 def compare_outcomes(a: pl.DataFrame, b: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
     """One row an outcome, among the stays of each cohort that count for it.
 
@@ -53,7 +49,8 @@ def compare_outcomes(a: pl.DataFrame, b: pl.DataFrame, outcomes: Outcomes) -> pl
         for column, name in enumerate(outcomes):
             counted = frame.filter(pl.col(f"counts_{name}"))[name]
             n[row, column], events[row, column] = len(counted), int(counted.sum() or 0)
-    return _proportions([outcome.label for outcome in outcomes.values()], events, n)
+    few = np.asarray(unsafe(n, np.array([[len(a)], [len(b)]])).any(axis=0))
+    return _proportions([outcome.label for outcome in outcomes.values()], events, n, hidden=few)
 
 
 def compare_characteristics(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
@@ -61,26 +58,40 @@ def compare_characteristics(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
 
     Columns as of `compare_outcomes`; of a number, rate_a and rate_b are means, events are null.
     """
-    labels, events, n = [], [], []
-    levels = {"site": "Site"} | LEVELS
-    for column, title in levels.items():
-        values = [frame[column].cast(pl.String).drop_nulls() for frame in (a, b)]
-        for level in pl.concat(values).value_counts(sort=True)[column].to_list():
-            labels.append(f"{title}: {level}")
-            events.append([int((value == level).sum()) for value in values])
-            n.append([len(value) for value in values])
+    labels: list[str] = []
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for column, title in ({"site": "Site"} | LEVELS).items():
+        values = [frame[column].cast(pl.String) for frame in (a, b)]
+        levels = pl.concat(values).drop_nulls().value_counts(sort=True)[column].to_list()
+        labels += [f"{title}: {level}" for level in levels]
+        parts.append(_levels(values, levels))
     for column, title in FLAGS.items():
         if column in a.columns:
-            flags = [frame[column].drop_nulls() for frame in (a, b)]
             labels.append(title)
-            events.append([int(value.sum()) for value in flags])
-            n.append([len(value) for value in flags])
-    shares = _proportions(labels, np.array(events).T.reshape(2, -1), np.array(n).T.reshape(2, -1))
+            found = _levels([frame[column] for frame in (a, b)], [True, False])
+            parts.append((found[0][:, :1], found[1][:, :1], found[2][:1]))
+    events, n = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
+    shares = _proportions(labels, events, n, hidden=np.concatenate([part[2] for part in parts]))
     whole = (pl.col(f"events_{side}") == pl.col(f"n_{side}") for side in "ab")
     shares = shares.filter(
         ~pl.all_horizontal(*whole).fill_null(value=False)
     )  # one site, one level: no contrast
     return _with_q(pl.concat([shares, _means(a, b)], how="diagonal_relaxed"))
+
+
+def _levels(
+    values: Sequence[pl.Series], levels: Sequence[object]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stays of each level, of how many (2 × k each), and which levels are hidden (k).
+
+    Shares are of the stays where the level is known; where those that are not known are a small cell, of all.
+    """
+    sizes = np.array([[len(value)] for value in values])
+    events = np.array([[int((value == level).sum()) for level in levels] for value in values]).reshape(2, -1)
+    missing = sizes - events.sum(axis=1, keepdims=True)
+    hidden = hidden_levels(np.hstack([events, missing]))
+    known = sizes if hidden[-1] else sizes - missing
+    return events, known + np.zeros_like(events), hidden[:-1]
 
 
 def compare_charted(a: Sequence[pl.Series], b: Sequence[pl.Series], sites: Sequence[Charted]) -> pl.DataFrame:
@@ -108,13 +119,17 @@ def disjoint(a: pl.DataFrame, b: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return rest, len(b) - len(rest)
 
 
-def _proportions(labels: Sequence[str], events: np.ndarray, n: np.ndarray) -> pl.DataFrame:
+def _proportions(
+    labels: Sequence[str], events: np.ndarray, n: np.ndarray, *, hidden: np.ndarray | None = None
+) -> pl.DataFrame:
     """Shares in A and B (events and n: 2 × k), their difference and its standardised form with q values.
 
-    Columns label, n_a, events_a, rate_a, n_b, events_b, rate_b, difference, diff_low, diff_high, effect, low,
-    high, p_value, q_value, hidden_a, hidden_b. A count that is hidden is null, and all that follows from it.
+    `hidden` (k) are rows that other rows would give away. Columns label, n_a, events_a, rate_a, n_b,
+    events_b, rate_b, difference, diff_low, diff_high, effect, low, high, p_value, q_value, hidden_a,
+    hidden_b. A count that is hidden is null, and all that follows from it.
     """
-    small = hidden(events) | (n < MIN_CELL)
+    untold = (unsafe(events, n) | small(n)).any(axis=0) | (False if hidden is None else hidden)
+    untold = np.stack([untold, untold])
     at_least_one = np.maximum(n, 1)
     rate = events / at_least_one
     low, high = wilson_interval(events.ravel(), at_least_one.ravel())
@@ -126,7 +141,7 @@ def _proportions(labels: Sequence[str], events: np.ndarray, n: np.ndarray) -> pl
     with np.errstate(divide="ignore", invalid="ignore"):
         z = difference / np.sqrt(both * (1 - both) * (1 / at_least_one).sum(axis=0))
         effect = difference / np.sqrt((rate * (1 - rate)).sum(axis=0) / 2)
-    told = ~small.any(axis=0)
+    told = ~untold.any(axis=0) & (n >= MIN_CELL).all(axis=0)
     columns: dict[str, np.ndarray] = {
         "difference": difference,
         "diff_low": difference - below,
@@ -136,9 +151,9 @@ def _proportions(labels: Sequence[str], events: np.ndarray, n: np.ndarray) -> pl
     }
     frame = pl.DataFrame({"label": pl.Series(labels, dtype=pl.String)}).with_columns(
         *(pl.Series(f"n_{side}", n[i]) for i, side in enumerate("ab")),
-        *(pl.Series(f"hidden_{side}", small[i]) for i, side in enumerate("ab")),
-        *(_nulls(f"events_{side}", events[i], ~small[i]) for i, side in enumerate("ab")),
-        *(_nulls(f"rate_{side}", rate[i], ~small[i]) for i, side in enumerate("ab")),
+        *(pl.Series(f"hidden_{side}", untold[i]) for i, side in enumerate("ab")),
+        *(_nulls(f"events_{side}", events[i], ~untold[i]) for i, side in enumerate("ab")),
+        *(_nulls(f"rate_{side}", rate[i], ~untold[i] & (n[i] > 0)) for i, side in enumerate("ab")),
         *(_nulls(name, values, told & np.isfinite(values)) for name, values in columns.items()),
     )
     return _with_q(frame)

@@ -1,4 +1,7 @@
-"""Check a study against its own promises: hashes, contract, sums, labels, splits and metrics."""
+"""Check a study against its own promises: hashes, contract, sums, labels, splits, leaks and areas.
+
+The other metrics are measured again by `evaluation/recompute.py`: this room knows nothing of that one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from ehrfm_core.errors import UserError
 from ehrfm_core.study.files import sha256
 from ehrfm_core.study.layout import CARD, LOCK, LOG, MANIFEST, STAGES, TRAINING, result_file, site_file
+from ehrfm_core.study.leaks import leaks
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window
@@ -25,10 +29,13 @@ def verify(study: Study) -> list[str]:
 
     Where a file is not as it was written, what it says is not checked further.
     """
-    findings = _hashes(study)
-    if findings:
-        return findings
-    checks: list[Callable[[Study], list[str]]] = [_stages, _stays]
+    return hashes(study) or agree(study)
+
+
+def agree(study: Study) -> list[str]:
+    """What files that are as they were written say of each other."""
+    findings: list[str] = []
+    checks: list[Callable[[Study], list[str]]] = [_stages, _stays, leaks]
     if study.has("embed"):
         checks.append(_dynamics)
     if study.has("evaluate"):
@@ -41,7 +48,8 @@ def verify(study: Study) -> list[str]:
     return findings
 
 
-def _hashes(study: Study) -> list[str]:
+def hashes(study: Study) -> list[str]:
+    """Files that are missing, were changed or belong to no stage."""
     findings = []
     recorded = {path: sha for stage in study.manifest.stages.values() for path, sha in stage.files.items()}
     for path, sha in recorded.items():
@@ -180,6 +188,14 @@ def _predictions(study: Study) -> list[str]:
                 f"{file}: {wrong} predictions of {outcome} at {site} are of stays that do not count or have "
                 "another label."
             )
+        known = set(stays[ID])
+        for (model, *_), run in rows.group_by(RUN, maintain_order=True):
+            if run.height != len(known) or set(run[ID]) != known:
+                findings.append(
+                    f"{file}: {model} has not one prediction of {outcome} for every test stay of {site} that "
+                    "counts."
+                )
+                break
     return findings
 
 

@@ -19,10 +19,10 @@ def line_colours(figure: dict[str, object]) -> dict[str, str]:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_link_opens_a_view_and_only_that_one_is_drawn(studies: Path, open_page: Open, view: str) -> None:
-    app = open_page(studies, "transfer", b="two", y="long_los", view=view)
+    app = open_page(studies, "transfer", b="three", y="long_los", view=view)
     fine(app)
-    # beside the ladder, the baselines, the threshold, local data, what the patients explain
-    assert len(charts(app)) == 6
+    # beside the ladder, the baselines, the threshold, local data, what the patients explain, the matrix
+    assert len(charts(app)) == 7
     assert app.session_state["view"] == view
 
 
@@ -63,7 +63,7 @@ def test_the_distribution_says_what_a_reader_needs(studies: Path, open_page: Ope
 def test_a_run_has_one_colour_in_every_view(studies: Path, open_page: Open) -> None:
     seen: dict[str, str] = {}
     for view in ("ROC", "Calibration", "Net benefit"):
-        found = line_colours(charts(open_page(studies, "transfer", b="two", y="long_los", view=view))[1])
+        found = line_colours(charts(open_page(studies, "transfer", b="three", y="long_los", view=view))[1])
         runs_of = {name: colour for name, colour in found.items() if name.startswith("mimic →")}
         assert len(runs_of) >= 3
         assert len(set(runs_of.values())) >= 3

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import theme
 from dashboard.charts import detectors as charts
 from dashboard.detectors import LABELS, in_figures
+from ehrfm_core import cell_words
 from ehrfm_core.dynamics.detector_names import DETECTORS
 from ehrfm_core.study import open_study
 from tests.dashboard.test_pages import fine, text
@@ -33,7 +34,7 @@ def test_detectors_are_compared_and_the_first_stay_explained(studies: Path, open
     assert any("Principal components along which stay" in alt for alt in drawn)
     frame = open_study(studies / "two").result("outliers")
     tokens = frame.filter(outcome="long_los", measure="roc_auc", detector="n_tokens", site="ucmc")
-    assert f"ucmc: n {tokens['n'][0]:,}, {tokens['n_events'][0]:,} events" in text(app)
+    assert f"ucmc: {cell_words.sized(tokens['n'][0], tokens['n_events'][0])}" in text(app)
 
 
 def test_the_stay_in_the_link_is_the_one_explained(studies: Path, open_page: Open) -> None:

@@ -91,7 +91,7 @@ def test_no_stay_and_no_patient_is_in_it(studies: Path, study: str) -> None:
 def test_figures_are_numbered_named_and_of_every_outcome(studies: Path) -> None:
     text, found = read(studies / "two")
     n = len(found.labels)
-    assert n >= 1 + 4 * 3 - 2 + 4 * 2 + 1
+    assert n >= 1 + 4 + 1, "ranking, calibration of every outcome, scores"
     assert all(found.labels)
     assert [int(k) for k in re.findall(r"Figure (\d+)\.", found.text)] == list(range(1, n + 1))
     assert len(re.findall(r"Plotly\.newPlot\(", text.replace(get_plotlyjs(), ""))) == n

@@ -50,7 +50,7 @@ def test_what_is_left_over_joins_the_last_bar_and_gaps_stay_empty() -> None:
 def test_a_side_of_fewer_than_eleven_stays_is_not_drawn() -> None:
     assert risks.side(np.full(10, 0.1)) is None
     figure = risks.distribution([("a → a", "#0072B2", "solid", rare(300, 10))])
-    assert len(bars(figure)) == 1
+    assert len(bars(figure)) == 0, "the bars of the others would count them"
     assert "fewer than 11 stays with the event" in [note.text for note in figure.layout.annotations]
     assert "median" not in json.dumps([t.text for t in figure.data if t.y is not None and max(t.y) > 0])
 
@@ -72,7 +72,7 @@ def test_each_run_has_a_panel_with_events_above_and_the_others_below() -> None:
     ]
     figure = risks.distribution(runs)
     titles = [note.text for note in figure.layout.annotations]
-    assert titles == ["<b>a → a</b> · n 600 · 40 events", "<b>a → b, unchanged</b> · n 500 · 30 events"]
+    assert titles == ["<b>a → a</b> · n 600, 40 events", "<b>a → b, unchanged</b> · n 500, 30 events"]
     assert [min(trace.y) > 0 for trace in bars(figure)] == [True, False, True, False]
     assert {trace.xaxis for trace in bars(figure)} == {"x", "x2"}
     ranges = {tuple(figure.layout[axis].range) for axis in ("xaxis", "xaxis2")}

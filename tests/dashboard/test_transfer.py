@@ -42,7 +42,7 @@ def test_a_rung_has_its_interval_or_says_that_it_has_none() -> None:
     assert list(own.y) == [0, -1]
     assert list(own.error_x.array) == pytest.approx([0.1, 0.0])
     assert "[0.700–0.900]<br>n 900, 90 events" in own.customdata[0][1]
-    assert own.customdata[1][1] == "(no interval)<br>n 40, 3 events"
+    assert own.customdata[1][1] == "(no interval)<br>n 40, fewer than 11 events"
     assert hollow.marker.symbol == "circle-open"
     assert "no interval was published" in hollow.customdata[0][1]
     assert len([trace for trace in figure.data if trace.showlegend]) == 2
@@ -118,8 +118,7 @@ def test_the_threshold_is_drawn_as_it_was_measured(studies: Path, open_page: Ope
         "[" in row[1] or row[1] == "(no interval)" for trace in figure.data for row in trace.customdata
     )
     app = open_page(studies, "transfer", b="two", y="long_los")
-    assert "alerts per 100 stays" in text(app)
-    assert "on the tuning split of mimic (n " in text(app)
+    assert "so few alerts, right or wrong, that a share would be their number" in text(app)
 
 
 def test_subgroups_that_are_too_small_are_named_and_not_drawn(studies: Path) -> None:

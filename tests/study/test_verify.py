@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from ehrfm_core.evaluation.recompute import recompute
 from ehrfm_core.study import open_study
 from ehrfm_core.study.layout import result_file, site_file
 from ehrfm_core.study.verify import verify
@@ -89,6 +90,7 @@ def test_numbers_that_do_not_follow_from_each_other(study: Path) -> None:
         ),
         (site_file("b", "stays"), lambda f: f.with_columns(pl.col("n_tokens") + 1), "n_tokens of"),
         (result_file("predictions"), lambda f: f.with_columns(~pl.col("label")), "another label"),
+        (result_file("predictions"), lambda f: f.tail(f.height - 3), "has not one prediction of"),
         (result_file("metrics"), lambda f: f.with_columns(pl.col("estimate") / 2), "does not follow from"),
         (result_file("metrics"), lambda f: f.with_columns(pl.col("n") + 1), "does not follow from"),
     ]
@@ -100,3 +102,40 @@ def test_numbers_that_do_not_follow_from_each_other(study: Path) -> None:
         (study / relative).write_bytes(before[0])
         (study / "study.json").write_bytes(before[1])
     assert verify(open_study(study)) == []
+
+
+def test_every_metric_and_curve_is_measured_again(study: Path) -> None:
+    metrics = open_study(study).result("metrics").drop_nulls("estimate")["metric"].unique()
+    assert {"average_precision", "brier", "observed_expected", "carried_specificity"} <= set(metrics)
+    known = pl.col("estimate").is_not_null()
+    first = known & (known.cum_sum().over("metric") == 1)
+    another = pl.when(first).then(pl.col("estimate") + 0.01).otherwise("estimate")
+    lies: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame], tuple[str, ...]]] = [
+        (
+            result_file("metrics"),
+            lambda f: pl.concat([f.with_columns(estimate=another), f.head(1)]).head(f.height),
+            (f"estimate of {len(metrics)} rows",),
+        ),
+        (
+            result_file("metrics"),
+            lambda f: pl.concat([f.tail(f.height - 1), f.tail(1)]),
+            ("1 rows are missing", "more than once"),
+        ),
+        (
+            result_file("decision_curves"),
+            lambda f: f.with_columns(pl.col("net_benefit") + 0.01),
+            ("net_benefit of",),
+        ),
+        (
+            result_file("calibration_curves"),
+            lambda f: f.with_columns(pl.col("observed") * 0.9),
+            ("observed of",),
+        ),
+    ]
+    for relative, change, words in lies:
+        before = (study / relative).read_bytes(), (study / "study.json").read_bytes()
+        rewrite(study, relative, change)
+        found = recompute(open_study(study))
+        assert all(any(word in one and relative in one for one in found) for word in words), (words, found)
+        (study / relative).write_bytes(before[0])
+        (study / "study.json").write_bytes(before[1])

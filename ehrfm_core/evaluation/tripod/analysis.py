@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from ehrfm_core import cell_words
 from ehrfm_core.evaluation.tripod.facts import DEMOGRAPHICS, FOUNDATION, Facts, average, listed
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
 
@@ -196,7 +197,7 @@ def output(f: Facts) -> list[str]:
         "tuning split.",
         *(
             f"{FOUNDATION[row['model']]}, {f.outcomes[row['outcome']].label}: {row['threshold']:.3f} for "
-            f"{100 * row['specificity']:g} % ({row['n']:,} stays)."
+            f"{100 * row['specificity']:g} % ({cell_words.stays(row['n'])})."
             for row in rows.iter_rows(named=True)
             if row["outcome"] in f.outcomes
         ),

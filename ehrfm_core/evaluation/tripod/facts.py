@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from ehrfm_core.cell_words import UNTOLD, number, parts
 from ehrfm_core.cohort import SPLITS
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
+from ehrfm_core.small_cells import small, unsafe
 from ehrfm_core.study.reader import Study
 from ehrfm_core.tokens import vocabulary as names
 
@@ -116,13 +119,18 @@ class Facts:
         cells = []
         for outcome in self.outcomes.values():
             n, events = self.events(site, outcome, split)
-            cells.append(f"{outcome.label} {events:,} of {n:,}")
+            apart = {None: ("test",), "train": ("train", "test")}.get(split, (split,))
+            taken = np.array([self.events(site, outcome, part) for part in apart]).sum(axis=0)
+            left = np.array(self.events(site, outcome)) - taken if split in (None, "train") else (0, 0)
+            few = small(n) or unsafe(events, n) or unsafe(left[1], left[0])
+            cells.append(f"{outcome.label} {UNTOLD if few else f'{events:,}'} of {number(n)}")
         return ", ".join(cells)
 
     def split_line(self, site: str) -> str:
         """`1,485 train, 209 tuning, 306 test`."""
         found = self.stays[site]["split"]
-        return ", ".join(f"{(found == split).sum():,} {split}" for split in SPLITS)
+        told = parts({split: int((found == split).sum()) for split in SPLITS})
+        return ", ".join(f"{n} {split}" for split, n in told.items())
 
 
 def figure(row: dict[str, Any], digits: int = 3) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ehrfm_core import cell_words
 from ehrfm_core.evaluation.tripod.facts import DEMOGRAPHICS, Facts
+from ehrfm_core.evaluation.tripod.participants import untold
 from ehrfm_core.tokens.vocabulary import FAMILY_LABELS
 
 TREATMENTS = ("medication", "dose", "respiratory", "crrt", "position")
@@ -92,9 +94,11 @@ def missing(f: Facts) -> list[str]:
         "A stay whose outcome is not recorded does not count for that outcome.",
     ]
     for site, stays in f.stays.items():
-        unknown = [f"{column} {stays[column].null_count():,}" for column in DEMOGRAPHICS]
-        labels = [f"{o.label} {stays[o.name].null_count():,}" for o in f.outcomes.values()]
-        lines.append(f"{site}, not recorded of {stays.height:,} stays: {', '.join([*unknown, *labels])}.")
+        unknown = [f"{column} {untold(stays, column)}" for column in DEMOGRAPHICS]
+        labels = [f"{o.label} {untold(stays, o.name)}" for o in f.outcomes.values()]
+        lines.append(
+            f"{site}, not recorded of {cell_words.stays(stays.height)}: {', '.join([*unknown, *labels])}."
+        )
     return [*lines, *f.notes("tokenize", "left out", " events ")]
 
 

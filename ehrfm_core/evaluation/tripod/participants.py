@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.cohort import ADULT_YEARS, OLDEST_YEARS
 from ehrfm_core.evaluation.tripod.facts import DEMOGRAPHICS, Facts, average, listed
 
@@ -25,9 +26,8 @@ def sources(f: Facts) -> list[str]:
     for site in f.study.sites:
         role = "development and internal evaluation" if site == f.study.source else "evaluation elsewhere"
         stays = f.stays[site]
-        lines.append(
-            f"{site} ({role}): {stays.height:,} stays of {stays['patient_id'].n_unique():,} patients."
-        )
+        people = cell_words.people(stays["patient_id"].n_unique())
+        lines.append(f"{site} ({role}): {cell_words.stays(stays.height)} of {people}.")
     tables = {
         source["table"] for source in f.tokenizer.get("events", {}).get("sources", []) if "table" in source
     }
@@ -59,8 +59,8 @@ def definitions(f: Facts) -> list[str]:
     """Item 8a."""
     lines = [f"Predicted once, {f.window} after the stay began, for the rest of the stay."]
     for outcome in f.outcomes.values():
-        unknown = {site: stays[outcome.name].null_count() for site, stays in f.stays.items()}
-        told = ", ".join(f"{n:,} stays of {site}" for site, n in unknown.items() if n)
+        unknown = {site: untold(stays, outcome.name) for site, stays in f.stays.items()}
+        told = ", ".join(f"stays of {site} {n}" for site, n in unknown.items() if n != "0")
         lines.append(f"{outcome.label}: {outcome.definition}" + (f" Not recorded: {told}." if told else ""))
     return lines
 
@@ -92,7 +92,7 @@ def flow(f: Facts) -> list[str]:
         quartiles = [stays["los_hours"].quantile(q, "linear") for q in (0.25, 0.5, 0.75)]
         low, middle, high = ("unknown" if x is None else f"{x:,.0f}" for x in quartiles)
         lines += [
-            f"{site}: {stays.height:,} stays taken, {f.split_line(site)}.",
+            f"{site}: {cell_words.stays(stays.height)} taken, {f.split_line(site)}.",
             f"{site}, with the outcome of those that count: {f.event_line(site)}.",
             f"{site}, followed to the end of the stay: hours, median {middle} (quartiles {low}–{high}).",
         ]
@@ -104,11 +104,11 @@ def characteristics(f: Facts) -> list[str]:
     lines = []
     for site, stays in f.stays.items():
         groups = [
-            f"{column}: " + ", ".join(f"{level} {n:,}" for level, n in _levels(stays[column]))
+            f"{column}: " + ", ".join(f"{level} {n}" for level, n in _levels(stays, column))
             for column in DEMOGRAPHICS
         ]
         about = [
-            f"{stays.height:,} stays of {stays['patient_id'].n_unique():,} patients",
+            f"{cell_words.stays(stays.height)} of {cell_words.people(stays['patient_id'].n_unique())}",
             f"mean age {average(stays['age'], 1)} years",
             *groups,
             f"on average {average(stays['n_tokens'])} tokens in the window",
@@ -121,32 +121,53 @@ def compared(f: Facts) -> list[str]:
     """Item 20c."""
     source = f.study.source
     train, test = (f.stays[source].filter(pl.col("split") == split) for split in ("train", "test"))
-    rows = [(f"{source}, training", train), (f"{source}, test", test)]
-    rows += [(f"{site}, test", f.stays[site].filter(pl.col("split") == "test")) for site in f.targets]
-    return [f"{label}: {_profile(f, stays)}." for label, stays in rows]
+    tuning = f.stays[source].filter(pl.col("split") == "tuning")
+    rows = [(f"{source}, training", train, tuning), (f"{source}, test", test, tuning.clear())]
+    rows += [
+        (f"{site}, test", f.stays[site].filter(pl.col("split") == "test"), tuning.clear())
+        for site in f.targets
+    ]
+    return [f"{label}: {_profile(f, stays, left)}." for label, stays, left in rows]
 
 
-def _profile(f: Facts, stays: pl.DataFrame) -> str:
-    """Age, share of women, tokens and outcome rates of some stays."""
-    female = stays["sex"].str.to_lowercase() == "female"
-    cells = [
-        f"{stays.height:,} stays",
+def _profile(f: Facts, stays: pl.DataFrame, left: pl.DataFrame) -> str:
+    """Age, share of women, tokens and outcome rates of some stays; `left` follow from the others."""
+    women = [frame["sex"].str.to_lowercase() == "female" for frame in (stays, left)]
+    told = [
+        cell_words.stays(stays.height),
         f"mean age {average(stays['age'], 1)}",
-        f"{average(100 * female.cast(pl.Float64), 1)} % female",
+        f"{_percent(*women)} female",
         f"{average(stays['n_tokens'])} tokens",
     ]
     for outcome in f.outcomes.values():
-        had = stays.filter(outcome.counts())[outcome.name].cast(pl.Float64)
-        cells.append(f"{outcome.label} {average(100 * had, 1)} %")
-    return ", ".join(cells)
+        had = [frame.filter(outcome.counts())[outcome.name] for frame in (stays, left)]
+        told.append(f"{outcome.label} {_percent(*had)}")
+    return ", ".join(told)
 
 
-def _levels(column: pl.Series) -> list[tuple[str, int]]:
+def _percent(flags: pl.Series, left: pl.Series) -> str:
+    """Share of stays, where neither it nor that of those `left` is a small cell."""
+    counts = [(int(values.sum() or 0), values.len() - values.null_count()) for values in (flags, left)]
+    if any(small_cells.small(n) or small_cells.unsafe(had, n) for had, n in counts):
+        return cell_words.UNTOLD
+    return f"{average(100 * flags.cast(pl.Float64), 1)} %"
+
+
+def _levels(stays: pl.DataFrame, column: str) -> list[tuple[str, str]]:
     """The commonest values and their counts; what is not recorded as `not recorded`."""
-    found = column.cast(pl.String).fill_null("not recorded").value_counts(name="n")
-    found = found.sort("n", column.name, descending=[True, False])
-    rest = found["n"][SHOWN_LEVELS:].sum()
-    return [*found.head(SHOWN_LEVELS).iter_rows(), *([("others", int(rest))] if rest else [])]
+    found = stays[column].cast(pl.String).drop_nulls().value_counts(name="n")
+    names = found.sort("n", column, descending=[True, False])[column].to_list()
+    counts, hidden = small_cells.levels(stays.with_columns(pl.col(column).cast(pl.String)), column, names)
+    told = [cell_words.UNTOLD if few else f"{n:,}" for n, few in zip(counts, hidden, strict=True)]
+    every = [pair for pair in zip([*names, "not recorded"], told, strict=True) if pair[1] != "0"]
+    return [*every[:SHOWN_LEVELS], *([("others", cell_words.UNTOLD)] if len(every) > SHOWN_LEVELS else [])]
+
+
+def untold(stays: pl.DataFrame, column: str) -> str:
+    """How many stays do not have the column, as the table of characteristics tells it."""
+    names = stays[column].drop_nulls().unique().to_list()
+    counts, hidden = small_cells.levels(stays, column, names)
+    return cell_words.UNTOLD if hidden[-1] else f"{counts[-1]:,}"
 
 
 ANSWERS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from ehrfm_core import cell_words
 from ehrfm_core.cohort import SPLITS
 from ehrfm_core.errors import UserError
 from ehrfm_core.evaluation.tripod.analysis import METHODS
@@ -94,11 +95,11 @@ def _lines(f: Facts, rows: pl.DataFrame, *, by: tuple[str, ...]) -> list[str]:
         if first["arm"] == "adapted":
             way += f", {METHODS.get(first['adapt_method'], first['adapt_method'])}"
             way += f" ({100 * first['adapt_fraction']:g} % of the training split)"
-        cells = {row["metric"]: row for row in run.iter_rows(named=True)}
-        told = [f"{label} {figure(cells[name])}" for name, label in SHOWN.items() if name in cells]
+        rows_of = {row["metric"]: row for row in run.iter_rows(named=True)}
+        told = [f"{label} {figure(rows_of[name])}" for name, label in SHOWN.items() if name in rows_of]
         lines.append(
-            f"{way}, {f.outcomes[first['outcome']].label}: {', '.join(told)} ({first['n_events']:,} events "
-            f"in {first['n']:,} stays)."
+            f"{way}, {f.outcomes[first['outcome']].label}: {', '.join(told)} ("
+            f"{cell_words.events(first['n'], first['n_events'])} in {cell_words.stays(first['n'])})."
         )
     return lines
 
