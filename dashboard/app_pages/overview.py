@@ -102,7 +102,9 @@ def _happened(counted: pl.DataFrame, outcome: Outcome) -> str:
 
 def _mean(values: pl.Series) -> str:
     mean = values.mean()
-    return "—" if mean is None else f"{float(mean):,.0f}"  # type: ignore[arg-type]
+    if mean is None:
+        return "—"
+    return cell_words.UNTOLD if small_cells.small(values.count()) else f"{float(mean):,.0f}"  # type: ignore[arg-type]
 
 
 def notes(study: Study) -> None:
