@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard import data, theme, ui
 from dashboard.charts.detectors import against_inliers
+from ehrfm_core.cell_words import number
 from ehrfm_core.dynamics.departure import (
     FEWEST_MATCHED,
     category_departures,
@@ -50,7 +51,7 @@ def why(study: Study, site: str, stay: str) -> None:
     if source.space is None or matched.height < FEWEST_MATCHED:
         ui.absent(
             "There are too few inliers to compare with",
-            f"{study.source}'s training split has {ui.count(matched.height, 'inlier')}; at least "
+            f"{study.source}'s training split has {number(matched.height)} inliers; at least "
             f"{FEWEST_MATCHED} are needed, of 30 stays or more.",
             icon=":material/block:",
         )
@@ -59,8 +60,8 @@ def why(study: Study, site: str, stay: str) -> None:
     fewest, most = matched.select(pl.col("n_tokens").min(), most=pl.col("n_tokens").max()).row(0)
     span = f"{fewest:,} to {most:,}"
     who = (
-        f"Stay {ui.plain(stay)} of {site}, {row['n_tokens']:,} tokens, against {matched.height:,} inliers "
-        f"with {span}. One stay: no interval; the grey span holds 90 % of the inliers."
+        f"Stay {ui.plain(stay)} of {site}, {row['n_tokens']:,} tokens, against {number(matched.height)} "
+        f"inliers with {span}. One stay: no interval; the grey span holds 90 % of the inliers."
     )
     left, right = st.columns(2, gap="large")
     with left:

@@ -88,7 +88,8 @@ def in_figures(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(told=told)
         .pivot("measure", index=keys, values="told", maintain_order=True)
     )
-    size = rows.filter(measure="roc_auc").select(*keys, "n", pl.col("n_events").alias("events"))
+    events = cell_words.told_events().alias("events")
+    size = rows.filter(measure="roc_auc").select(*keys, "n", events)
     there = {name: label for name, label in columns.items() if name in wide.columns}
     return wide.join(size, on=keys, how="left", maintain_order="left").select(
         pl.col("site").alias("Site"),

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ehrfm_core.cell_words import RULE
+
 ALWAYS = (
     "Every token adds a jump, so path length, anomaly and site are entangled with **how much is charted**.",
     "Both maps distort. No number on any page is read from them; the quality of each is given above.",
     "A flag means unlike the source's training stays. It is not a finding about the patient.",
     "Associations are observational: adjustment for tokens, age and sex does not make them causal.",
     "Probabilities are not calibrated for another hospital.",
+    f"{RULE} Where a test split has so few events, areas and intervals stay, as estimates; ROC and decision "
+    "curves, rates and shares of alerts, which would count them, do not. Cohorts that differ by a few stays "
+    "each have a size of their own: who compares them can tell those few.",
 )
 
 

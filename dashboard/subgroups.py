@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from dashboard import arms, data, state, theme, ui
 from dashboard.charts import subgroups as charts
 from dashboard.choice import FOUNDATION, Choice
 from dashboard.measures import MIN_CELL
+from ehrfm_core.small_cells import small, unsafe
 
 HEADINGS = {
     "sex": "Sex",
@@ -80,7 +82,8 @@ def draw(choice: Choice) -> None:
         f"{ui.count(hidden, 'group')} suppressed",
         caption=f"{choice.name}, {label}, test split, {ui.inline(choice.outcome.label)}; n and events at the "
         "right. Bars: 95 % intervals by DeLong, stays of a patient together; Newcombe's with few patients. "
-        f"Suppressed: fewer than {MIN_CELL} stays with the event or without it. Line: all stays. Groups "
+        f"Suppressed: fewer than {MIN_CELL} stays with the event or without it, and groups by which those "
+        "could be told from all stays. Line: all stays. Groups "
         "whose intervals overlap widely are not told apart, and one of many may stand out by chance.",
     )
 
@@ -100,6 +103,9 @@ def forest_rows(own: pl.DataFrame, counted: pl.DataFrame) -> tuple[list[dict[str
     `own` are the metrics of one run; `counted` names every group there is.
     """
     shown = {row["subgroup"]: row for row in own.iter_rows(named=True)}
+    for name in HEADINGS:
+        for group in _given_away(shown, name):
+            del shown[group]
     rows: list[dict[str, Any]] = []
     if "all" in shown and shown["all"]["estimate"] is not None:
         rows.append(shown["all"] | {"label": "All"})
@@ -114,6 +120,19 @@ def forest_rows(own: pl.DataFrame, counted: pl.DataFrame) -> tuple[list[dict[str
             rows.append({"label": label[:1].upper() + label[1:]} | dict(shown.get(group, {})))
             hidden += group not in shown
     return rows, hidden
+
+
+def _given_away(shown: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
+    """Groups that go too, the smallest first: else all stays less those shown are a small cell."""
+    groups = sorted((g for g in shown if g.startswith(f"{name}=")), key=lambda g: shown[g]["n"])
+    if not groups or "all" not in shown:
+        return []
+    n, events = (shown["all"][part] - sum(shown[g][part] for g in groups) for part in ("n", "n_events"))
+    gone: list[str] = []
+    while groups and (small(n) or unsafe(events, n)):
+        gone.append(groups.pop(0))
+        n, events = n + shown[gone[-1]]["n"], events + shown[gone[-1]]["n_events"]
+    return gone
 
 
 def _order(group: str) -> tuple[int, str]:

@@ -72,6 +72,8 @@ def _row(label: str, cells: dict[str, str], smd: float | None = None) -> dict[st
 def _median(values: pl.Series, digits: int) -> str:
     if values.is_empty():
         return "—"
+    if small_cells.small(len(values)):
+        return cell_words.UNTOLD  # the median of few is the value of one
     low, middle, high = (values.quantile(q, "linear") for q in (0.25, 0.5, 0.75))
     return f"{middle:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
 

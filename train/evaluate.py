@@ -25,7 +25,7 @@ from ehrfm_core.study.reader import Study, open_study
 from ehrfm_core.study.writer import StageResult, inputs_of
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window
-from train.gate import check_results
+from train.leak_gate import check_results
 from train.progress import progress_bar
 from train.stages import run_stage
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from dashboard import data, departures, detectors, measures, state, stays, theme, ui
 from dashboard.charts import outliers as charts
-from ehrfm_core import cell_words
+from ehrfm_core import cell_words, small_cells
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -98,19 +98,22 @@ def drivers(frames: dict[str, pl.DataFrame], study: Study, threshold: float) -> 
     for column, (site, frame) in zip(ui.grid(len(frames)), frames.items(), strict=False):
         with column:
             rho = measures.spearman(frame, ["n_tokens", "anomaly_score"])[0, 1]
-            flagged = frame.filter(pl.col("anomaly_score") > threshold)["n_tokens"].mean()
-            rest = frame.filter(pl.col("anomaly_score") <= threshold)["n_tokens"].mean()
+            flagged = _mean(frame.filter(pl.col("anomaly_score") > threshold)["n_tokens"])
+            rest = _mean(frame.filter(pl.col("anomaly_score") <= threshold)["n_tokens"])
             ui.chart(
                 charts.score_tokens(frame, site, colours[site], threshold),
                 key=f"tokens-{site}",
                 alt=f"Anomaly score against number of tokens at {site}",
                 caption=f"{site}, test split, n {len(frame):,}, any outcome. Spearman ρ = {rho:.2f} (no "
-                f"interval). Mean tokens: flagged {_number(flagged)}, others {_number(rest)}.",
+                f"interval). Mean tokens: flagged {flagged}, others {rest}.",
             )
 
 
-def _number(value: object) -> str:
-    return "–" if value is None else f"{float(value):,.0f}"  # type: ignore[arg-type]
+def _mean(values: pl.Series) -> str:
+    if small_cells.small(len(values)):
+        return cell_words.UNTOLD
+    mean = values.mean()
+    return "–" if mean is None else f"{float(mean):,.0f}"  # type: ignore[arg-type]
 
 
 def extremes(frames: dict[str, pl.DataFrame], outcome: Outcome) -> tuple[str, str]:

@@ -68,15 +68,9 @@ def site_cards(study: Study, frames: dict[str, pl.DataFrame], outcome: Outcome) 
                 help="Mean per stay in the first 24 h, static prefix included",
             )
             if "outlier" in frame.columns:
-                known = frame["outlier"].drop_nulls()
-                n, marked = len(known), int(known.sum())
                 third.metric(
                     flagged,
-                    "not told"
-                    if small_cells.unsafe(marked, n)
-                    else f"{100 * marked / n:.1f} %"
-                    if n
-                    else "—",
+                    _flagged(frame),
                     help=f"Anomaly score above 0.5, relative to {study.source}, all splits",
                 )
             st.caption(f"{patients} · {_splits(frame)} · {outcome.label}: {_happened(counted, outcome)}")
@@ -86,6 +80,15 @@ def site_cards(study: Study, frames: dict[str, pl.DataFrame], outcome: Outcome) 
             st.markdown(
                 "Every page works; *Transfer* shows the source alone and how to add a second hospital."
             )
+
+
+def _flagged(frame: pl.DataFrame) -> str:
+    """Share of flagged stays; that of the test split is told elsewhere, so that the rest must be safe too."""
+    counts, hidden = small_cells.levels(frame, "outlier", [True, False])
+    if hidden[0]:
+        return cell_words.UNTOLD
+    known = counts[:2].sum()
+    return f"{100 * counts[0] / known:.1f} %" if known else "—"
 
 
 def _splits(frame: pl.DataFrame) -> str:
@@ -102,7 +105,9 @@ def _happened(counted: pl.DataFrame, outcome: Outcome) -> str:
 
 def _mean(values: pl.Series) -> str:
     mean = values.mean()
-    return "—" if mean is None else f"{float(mean):,.0f}"  # type: ignore[arg-type]
+    if mean is None:
+        return "—"
+    return cell_words.UNTOLD if small_cells.small(values.count()) else f"{float(mean):,.0f}"  # type: ignore[arg-type]
 
 
 def notes(study: Study) -> None:

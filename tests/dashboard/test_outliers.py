@@ -105,7 +105,7 @@ def test_the_figures_carry_intervals_n_and_events() -> None:
     assert table.height == 2 * len(LABELS)
     row = table.filter(Site="mimic", Detector="Isolation forest").row(0, named=True)
     assert row["AUC"] == "0.5 [0.4–0.9]"
-    assert (row["n"], row["events"]) == (1000, 20)
+    assert (row["n"], row["events"]) == (1000, "20")
     assert table.filter(Site="mimic", Detector="ECOD")["AUC"][0] == "0.54"
     assert table.filter(Detector="Number of tokens alone")["Flagged"].is_null().all()
 

@@ -138,7 +138,7 @@ def test_site_against_site_compares_the_chosen_site_with_the_source(
 def test_with_many_sites_the_curves_are_those_of_the_source_and_one_other(
     both: Path, open_page: Open
 ) -> None:
-    app = open_page(both, "transfer", b="five", y="long_los", v="time")
+    app = open_page(both, "transfer", b="five", y="long_los", v="time", view="Calibration")
     curves = json.loads(app.get("plotly_chart")[1].proto.spec)["data"]
     named = {trace["name"]: trace["line"]["color"] for trace in curves if trace.get("name")}
     assert all(name.startswith(("mimic → mimic", "mimic → time")) for name in named)

@@ -18,7 +18,7 @@ from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import model_window
 from tests.make_study import make_study
 from tests.study.test_verify import rewrite
-from train.gate import check_results
+from train.leak_gate import check_results
 
 ID = "hospitalization_id"
 
