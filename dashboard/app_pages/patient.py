@@ -77,7 +77,7 @@ def row_of(study: Study, site: str, stay: str) -> dict[str, object]:
 def summary(study: Study, row: dict[str, object], outcome: Outcome, *, in_brief: bool = False) -> None:
     """Who it is and what became of them, in one line, then figures: `in_brief` in a second line."""
     who = [text for text in (_age(row["age"]), row["sex"], row["race"]) if text]
-    parts = [", ".join(str(item) for item in who) or "No demographics recorded"]
+    parts = [", ".join(ui.plain(str(item)) for item in who) or "No demographics recorded"]
     for name, other in study.outcomes.items():
         happened = row[name]
         if row[f"counts_{name}"]:

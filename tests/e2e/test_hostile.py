@@ -16,10 +16,12 @@ from tests.make_hostile import ATTACKS, MARK, STUDY, make_hostile_study
 pytestmark = pytest.mark.browser
 
 FOREIGN = (
-    f'.{MARK}, svg a, iframe, .katex, [onerror], [src="x"], [src*="{MARK}"], [href*="//{MARK}"], '
+    f'.{MARK}, svg a, iframe, [onerror], [src="x"], [src*="{MARK}"], [href*="//{MARK}"], '
     f'[href*="//www.{MARK}"], a[href^="javascript"], a[href^="mailto"]'
 )
-INJECTED = f"() => [...document.querySelectorAll(`{FOREIGN}`)].map(node => node.outerHTML.slice(0, 200))"
+INJECTED = f"""() => [...document.querySelectorAll(`{FOREIGN}`),
+    ...[...document.querySelectorAll('.katex annotation')].filter(node => node.textContent === 'x^2')
+].map(node => node.outerHTML.slice(0, 200))"""
 
 
 @pytest.fixture(scope="module")

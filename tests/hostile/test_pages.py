@@ -42,7 +42,7 @@ def test_a_page_of_a_spoilt_file_is_drawn_or_is_one_sentence(
     path = made / "own" / name
     before = path.read_text(encoding="utf-8")
 
-    @examples(3, long=60)
+    @examples(2, long=40)
     @given(spoilt(json.loads(before), under=UNDER.get(name, ())), st.sampled_from(READ[name]))
     def check(value: Any, page: str) -> None:
         path.write_text(json.dumps(value))
