@@ -16,6 +16,7 @@ from dashboard import opaque_ids, options, state, untold
 from ehrfm_core import study as on_disk
 from ehrfm_core.errors import UserError
 from ehrfm_core.outcomes import Outcome
+from ehrfm_core.small_cells import unsafe
 from ehrfm_core.study import Study
 from ehrfm_core.study.layout import MANIFEST, RUN, RUN_CURVE, result_file, site_file
 from ehrfm_core.study.runs import Run, read_run
@@ -116,19 +117,37 @@ def site_table(study: Study, site: str, name: str) -> pl.DataFrame:
 
 
 def told_first(study: Study) -> list[str]:
-    """The outcomes, those last for which no stay of any hospital counts: they would open on an empty page."""
-    names = list(study.outcomes)
+    """The outcomes, those first whose figures every hospital's test split can show, and last the empty ones.
+
+    A study then opens on curves, where it has an outcome with events enough for them.
+    """
     if not study.has("tokenize"):
-        return names
+        return list(study.outcomes)
     try:
-        frames = [site_table(study, site, "stays") for site in study.sites]
+        return _told_first(str(study.folder), study.digest)
     except UserError:  # the page says what is wrong with the file
-        return names
-    return sorted(names, key=lambda name: not any(_counting(f, study.outcomes[name]) for f in frames))
+        return list(study.outcomes)
 
 
-def _counting(stays: pl.DataFrame, outcome: Outcome) -> bool:
-    return bool(stays.select(outcome.counts()).to_series().any())
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _told_first(folder: str, digest: str) -> list[str]:
+    study = open_study(folder)
+    frames = [site_table(study, site, "stays") for site in study.sites]
+    tested = [frame.filter(pl.col("split") == "test") for frame in frames]
+
+    def rank(name: str) -> tuple[bool, bool]:
+        outcome = study.outcomes[name]
+        empty = not any(len(_happened(frame, outcome)) for frame in frames)
+        happened = [_happened(frame, outcome) for frame in tested]
+        few = any(not 0 < one.sum() < len(one) or unsafe(int(one.sum()), len(one)) for one in happened)
+        return empty, few
+
+    return sorted(study.outcomes, key=rank)
+
+
+def _happened(stays: pl.DataFrame, outcome: Outcome) -> pl.Series:
+    """Whether it happened, of the stays that count."""
+    return stays.filter(outcome.counts())[outcome.name]
 
 
 def paths(study: Study, site: str) -> pl.DataFrame:

@@ -318,3 +318,8 @@ def test_outcomes_that_nobody_tells_come_last(tmp_path: Path) -> None:
     reseal(study)
     data._site_table.clear()
     assert data.told_first(open_study(study)) == ["long_los", "icu", "imv", "death"]
+
+
+def test_a_study_opens_on_an_outcome_that_every_hospital_can_show(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", sites={"mimic": 600, "ucmc": 500}, few_events="death")
+    assert data.told_first(open_study(study)) == ["long_los", "icu", "imv", "death"]
