@@ -20,6 +20,7 @@ from dashboard.atlas_export import ID
 from dashboard.opaque_ids import KINDS, OpaqueStudy, opaque
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, open_study
+from ehrfm_core.study.files import sha256
 from ehrfm_core.study.layout import MORE_SITE_FILES, RESULT_FILES, SITE_FILES, site_file
 from tests.dashboard.test_pages import fine, text
 from tests.make_study import make_study
@@ -118,7 +119,7 @@ def test_the_hours_after_the_window_are_found_by_the_opaque_id(keyed: Study) -> 
     paths.with_columns(step=pl.col("hour") / 7).write_parquet(keyed.folder / name)
     own = open_study(keyed.folder).site_table("mimic", "stays")["hospitalization_id"]
     shown = data.site_table(keyed, "mimic", "stays")["hospitalization_id"]
-    stages = {"embed": replace(keyed.manifest.stages["embed"], files={name: ""})}
+    stages = {"embed": replace(keyed.manifest.stages["embed"], files={name: sha256(keyed.folder / name)})}
     with_later = replace(keyed, manifest=replace(keyed.manifest, stages=keyed.manifest.stages | stages))
     found = data.later(with_later, "mimic", shown[8])
     wanted = paths.filter(hospitalization_id=own[8]).sort("hour")
