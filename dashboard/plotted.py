@@ -17,7 +17,7 @@ import polars as pl
 from dashboard import stamp, theme
 from ehrfm_core.study import Study
 
-# what a spreadsheet takes for the begin of a formula; signs alone, signed numbers, intervals and shares are none
+# what a spreadsheet takes for the begin of a formula; signs, signed numbers, intervals and shares are none
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _NUMBER = re.compile(r"[+-]([\d.,][\d.,e %()\[\]–−+-]*)?")
 
