@@ -164,8 +164,8 @@ def signs(rows: pl.DataFrame, paper: pl.DataFrame) -> pl.DataFrame:
 
 def _sign(coefficient: str, p: str) -> pl.Expr:
     sign = pl.when(pl.col(coefficient) > 0).then(pl.lit("+")).otherwise(pl.lit("−"))
-    weak = pl.when(pl.col(p) >= SIGNIFICANT).then(pl.lit(" n.s.")).otherwise(pl.lit(""))
-    return pl.when(pl.col(coefficient).is_null()).then(pl.lit("not estimated")).otherwise(sign + weak)
+    weak = pl.when(pl.col(p) >= SIGNIFICANT).then(pl.lit("n.s. ")).otherwise(pl.lit(""))
+    return pl.when(pl.col(coefficient).is_null()).then(pl.lit("not estimated")).otherwise(weak + sign)
 
 
 def families(study: Study, site: str) -> None:

@@ -100,6 +100,33 @@ def levels(frame: pl.DataFrame, column: str, names: Sequence[object]) -> tuple[n
     return counts, hidden_levels(counts) | hidden_levels(others)
 
 
+def evened(counts: np.ndarray) -> np.ndarray:
+    """A histogram (k) as it may be drawn: neighbouring bins are made alike until they hold 11 stays together.
+
+    Bins that are empty and need not be joined stay so. Not a number everywhere where there are fewer stays.
+
+    >>> evened(np.array([0, 2, 4, 6, 30, 3, 0])).tolist()
+    [0.0, 4.0, 4.0, 4.0, 16.5, 16.5, 0.0]
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    if counts.sum() < MIN_CELL:
+        return np.full(len(counts), np.nan) if counts.any() else counts
+    groups: list[tuple[int, int]] = []
+    start: int | None = None
+    for bin_, count in enumerate(counts):
+        start = bin_ if start is None and count else start
+        if start is not None and counts[start : bin_ + 1].sum() >= MIN_CELL:
+            groups.append((start, bin_ + 1))
+            start = None
+    if start is not None:  # what is left over goes to the last group
+        last = int(np.flatnonzero(counts)[-1])
+        groups[-1] = (groups[-1][0], last + 1)
+    even = np.zeros(len(counts))
+    for begin, end in groups:
+        even[begin:end] = counts[begin:end].mean()
+    return even
+
+
 def joined(n: np.ndarray, n_events: np.ndarray) -> np.ndarray:
     """Number (from 0) of the group of each of k neighbouring bins, so that every group may be told.
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ehrfm_core import small_cells
 from ehrfm_core.cohorts.compare import compare_characteristics
-from ehrfm_core.small_cells import MIN_CELL, bounds, hidden_levels, joined, small
+from ehrfm_core.small_cells import MIN_CELL, bounds, evened, hidden_levels, joined, small
 
 COUNTS = st.integers(0, 40) | st.integers(0, 3) | st.integers(8, 13)
 
@@ -120,3 +120,15 @@ def test_what_is_told_of_a_is_not_everyone_less_the_others(stays: list[tuple[str
 
 def test_the_words_hold_to_the_rule() -> None:
     assert small_cells.unsafe(np.array([0, 5, 20, 55, 60]), 60).tolist() == [False, True, False, True, False]
+
+
+@given(st.lists(COUNTS, min_size=1, max_size=12))
+def test_a_histogram_is_drawn_in_steps_of_eleven_stays_and_loses_none(counts: list[int]) -> None:
+    even = evened(np.array(counts))
+    if 0 < sum(counts) < MIN_CELL:
+        assert np.isnan(even).all()
+        return
+    assert np.isclose(even.sum(), sum(counts))
+    edges = np.flatnonzero(np.diff(even)) + 1
+    for step in np.split(even, edges):
+        assert step.sum() == 0 or step.sum() > MIN_CELL - 1e-9

@@ -49,7 +49,7 @@ def main() -> None:
             alt="Distribution of the anomaly score by site with the threshold",
             caption=f"Test split; {sizes}. Isolation forest on the 24 h hidden state (full space), fitted "
             f"on {study.source}'s training split; the same forest scores every site. Shares of all test "
-            "stays, no interval.",
+            f"stays, no interval; neighbours are joined until {small_cells.MIN_CELL} stays are in each step.",
         )
     with right:
         inside_outside(known, study, outcome, threshold)

@@ -10,7 +10,7 @@ import polars as pl
 
 from dashboard import theme
 from ehrfm_core.cell_words import FEW
-from ehrfm_core.small_cells import MIN_CELL, hidden_levels, small
+from ehrfm_core.small_cells import MIN_CELL, evened, small
 
 _SCATTER_LIMIT = 2_000  # points of one site drawn as SVG; beyond it a density
 
@@ -29,7 +29,7 @@ def score_distribution(
     figure = go.Figure()
     for site, values in scores.items():
         counts = np.histogram(values, edges)[0]
-        share = np.where(hidden_levels(counts), np.nan, counts / max(1, len(values)))
+        share = evened(counts) / max(1, len(values))
         figure.add_scatter(
             x=middle,
             y=share,
@@ -54,7 +54,9 @@ def score_distribution(
         text=f" {default:g}: paper's threshold",
     )
     figure.update_xaxes(title="Anomaly score (isolation forest fitted on the source)")
-    figure.update_yaxes(title="Share of stays", tickformat=".0%", rangemode="tozero")
+    highest = max((float(np.nanmax(trace.y, initial=0.0)) for trace in figure.data), default=0.0)
+    top = 1.15 * highest or 1.0  # room for the threshold's words
+    figure.update_yaxes(title="Share of stays", tickformat=".0%", range=[0, top])
     return figure
 
 

@@ -295,8 +295,8 @@ def test_signs_are_compared_and_what_is_not_significant_is_said() -> None:
         | {"paper_coefficient": [-1.43e-6, 0.537, 13.73]}
     )
     table = signs(rows, paper)
-    assert table["Here"].to_list() == ["+", "− n.s.", "not estimated"]
-    assert table["Paper"].to_list() == ["− n.s.", "+", "+"]
+    assert table["Here"].to_list() == ["+", "n.s. −", "not estimated"]
+    assert table["Paper"].to_list() == ["n.s. −", "+", "+"]
 
 
 def test_flagged_and_not_add_up_and_an_empty_group_has_no_rate() -> None:

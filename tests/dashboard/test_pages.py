@@ -240,7 +240,7 @@ def test_dynamics_has_n_and_events_and_the_papers_sign(studies: Path, open_page:
             assert re.search(r"n \d+, (\d+|fewer than 11) events", caption.value), caption.value
     signs = app.dataframe[0].value
     assert signs["Site"].to_list() == ["mimic"] * 3 + ["ucmc"] * 3
-    assert set(signs["Paper"]) <= {"+", "−", "− n.s."}
+    assert set(signs["Paper"]) <= {"+", "−", "n.s. −"}
     assert "By tenth of a measure" in text(app)
     forest = [f for f in charts(app) if "Log-odds" in json.dumps(f["layout"])]
     assert len(forest) == 1
