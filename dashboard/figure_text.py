@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 _PARTS = ("name", "text", "hovertext", "hovertemplate", "customdata", "x", "y")
 # what the charts themselves write; everything else that begins like a tag is somebody's name
-_FOREIGN = re.compile(r"<(?!/?(?:b|i|br|sub|sup|extra)>)")
+_FOREIGN = re.compile(r'<(?!/?(?:b|i|br|sub|sup|extra)>|span style="font-size: \d\dpx">|/span>)')
 
 
 def harmless(figure: go.Figure) -> go.Figure:

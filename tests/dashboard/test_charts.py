@@ -16,8 +16,8 @@ from dashboard.charts import associations as association_charts
 from dashboard.charts import dynamics, maps, outliers, overview, paths, patient, token_types, transfer
 from dashboard.roc import GRID, roc
 from dashboard.table_one import table_one
-from ehrfm_core import small_cells
 from ehrfm_core.published import published
+from ehrfm_core.small_cells import MIN_CELL, unsafe
 
 INFO = {"x_range": [-2.0, 2.0], "y_range": [-1.0, 3.0], "explained_variance": [0.5, 0.25]}
 
@@ -171,7 +171,7 @@ def test_dose_response_covers_every_stay_and_uses_the_sites_colours() -> None:
     table = measures.rate_by_quantile(frame(), "path_length", "death")
     assert table["n"].sum() == 300
     assert 2 <= len(table) < 10, "few events: tenths are joined"
-    assert small_cells.unsafe(table["events"].to_numpy(), table["n"].to_numpy()).sum() == 0
+    assert unsafe(table["events"].to_numpy(), table["n"].to_numpy()).sum() == 0
     often = frame().with_columns(death=pl.Series(np.arange(300) % 2 == 0))
     assert len(measures.rate_by_quantile(often, "path_length", "death")) > len(table)
     assert (table["ci_low"] <= table["rate"]).all()
@@ -312,10 +312,10 @@ def test_scores_are_points_for_a_small_site_and_a_density_for_a_large_one() -> N
     assert outliers.score_tokens(frame(), "mimic", "#0072B2", 0.5).data[0].type == "scatter"
     assert outliers.score_tokens(frame(3000), "mimic", "#0072B2", 0.5).data[0].type == "heatmap"
     shown = outliers.score_distribution({"mimic": frame(), "ucmc": frame(30, 1)}, 0.6)
-    told = [np.nansum(trace.y) for trace in shown.data]
-    assert 0.5 < told[0] < 1, "but for bins of few stays"
     for trace, n in zip(shown.data, (300, 30), strict=True):
-        assert not small_cells.small(np.round(n * np.nan_to_num(trace.y))).any()
+        assert np.sum(trace.y) == pytest.approx(1)
+        steps = np.split(n * np.asarray(trace.y), np.flatnonzero(np.diff(trace.y)) + 1)
+        assert all(step.sum() == 0 or step.sum() > MIN_CELL - 1e-9 for step in steps)
 
 
 def test_roc_against_the_rank_formula_and_with_a_band_around_it() -> None:
