@@ -1,7 +1,7 @@
 """Fuzz what reads text by coverage: `python -m tests.hostile.coverage_guided TARGET [libFuzzer options]`.
 
-Needs `pip install atheris` (not in requirements-dev.txt: there are builds for few versions of Python). One of the
-options is `-max_total_time=120`. Anything but a UserError is a finding, and is printed.
+Needs `pip install atheris` (not in requirements-dev.txt: there are builds for few versions of Python).
+One of the options is `-max_total_time=120`. Anything but a UserError is a finding, and is printed.
 """
 
 from __future__ import annotations
