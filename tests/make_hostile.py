@@ -12,6 +12,7 @@ import polars as pl
 
 from tests.make_own import OWN, make_own_study
 from tests.make_run import make_run
+from tests.reseal import reseal
 
 MARK = "hxss"
 IMAGE = f"<img src=x onerror=alert(1) class={MARK}>"
@@ -64,6 +65,7 @@ def make_hostile_study(studies: Path) -> Path:
     manifest["stages"]["tokenize"]["settings"]["outcomes"][0]["definition"] = " ".join(ATTACKS)
     manifest["packages"] |= {attack: attack for attack in ATTACKS}
     (folder / "study.json").write_text(json.dumps(manifest))
+    reseal(folder)
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model/README.md").write_text("\n\n".join(("# Card", *ATTACKS)))
     return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -108,15 +108,22 @@ def scan_part(part: Path) -> pl.LazyFrame:
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Path, parts: Sequence[Path] = ()) -> Iterator[None]:
     """Turn what polars raises over the rows of a table into a UserError that names the table.
 
     A header can be in order and a row not; a damaged file can break polars in its own core, past its
-    exceptions.
+    exceptions. Where several files are read, it is that of `parts` which cannot be read by itself.
     """
+    broken = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except broken as error:
+        for part in parts:
+            try:
+                scan_part(part).collect()
+            except (*broken, UserError):
+                path = part
+                break
         raise UserError(
             f"{path} cannot be read to its end ({brief(error)}); export the table again."
         ) from None

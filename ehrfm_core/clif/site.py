@@ -60,14 +60,15 @@ def read_site(
 
     Raises UserError where ids of a table belong to no stay at all, ids repeat, or no stay is left.
     """
-    with readable(directory.path("hospitalization")):
+    every = [part for table in directory.tables.values() for part in table.parts]
+    with readable(directory.path("hospitalization"), every):
         stays, everybody, notes = read_hospitalizations(directory, event_map, window_hours=window_hours)
     numbered = stays.select(ID, pl.int_range(pl.len(), dtype=pl.UInt32).alias("stay"))
     ids = everybody.join(numbered, on=ID, how="left").with_columns(pl.col("stay").fill_null(OUTSIDE))
     length = (stays["discharge_time"] - stays["admission"]).dt.total_microseconds().to_numpy()
     before = _earlier_ends(everybody, stays)
     watch = Watch(length)
-    with readable(directory.folder):
+    with readable(directory.folder, every):
         store = EventStore(stays.height, expected=_expected(directory, event_map), folder=scratch)
         sources, found = sources_of(directory, event_map, store, fine=fine)
     for table in dict.fromkeys((*WATCHED, *event_map.tables)):

@@ -52,6 +52,7 @@ def save_picture(page: Any, chart: int) -> tuple[str, str]:
 def save_table(page: Any, table: int) -> tuple[str, str]:
     frame = page.locator("[data-testid=stDataFrame]").nth(table)
     frame.evaluate("table => table.scrollIntoView({block: 'center'})")  # its buttons clear of the app's bar
+    settle(page)
     frame.hover()
     return download(page, frame.get_by_role("button", name="Download as CSV").click)
 

@@ -20,6 +20,7 @@ from tests.e2e.conftest import CHART, PAGES, free_port, look, serve, settle
 from tests.e2e.test_browser import Watcher, focus_of, shoot
 from tests.make_study import make_study
 from tests.oidc_provider import CLIENT, SECRET, Provider
+from tests.reseal import reseal
 
 pytestmark = pytest.mark.browser
 
@@ -33,6 +34,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     for site in ("mimic", "ucmc"):  # ids long enough not to stand somewhere by chance
         table = studies / STUDY / f"sites/{site}/stays.parquet"
         pl.read_parquet(table).with_columns(patient_id="person-" + pl.col("patient_id")).write_parquet(table)
+    reseal(studies / STUDY)
     outside.mkdir()
     return studies, outside
 

@@ -23,6 +23,7 @@ from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study, list_studies, open_study
 from ehrfm_core.study.files import read_json
 from ehrfm_core.study.layout import site_schema
+from ehrfm_core.study.manifest import SEAL
 from ehrfm_core.study.runs import read_run
 from ehrfm_core.tokens.settings import TokenSettings
 from ehrfm_core.tokens.tokenizer import Tokenizer
@@ -81,6 +82,7 @@ def test_what_json_leaves_open_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_manifest_spoilt_anywhere_opens_or_is_one_sentence(own: Path, tmp_path: Path) -> None:
     whole = json.loads((own / "study.json").read_text())
+    del whole[SEAL]  # with it, every change is refused by that alone
     folder = tmp_path / "study"
     shutil.copytree(own, folder, ignore=shutil.ignore_patterns("*.parquet"))
 
@@ -99,13 +101,17 @@ def test_other_files_spoilt_anywhere_are_read_or_one_sentence(own: Path, tmp_pat
     folder = tmp_path / "study"
     shutil.copytree(own, folder, ignore=shutil.ignore_patterns("*.parquet"))
     study = open_study(folder)
+    manifest = (folder / "study.json").read_text()
 
     @examples(40)
     @given(spoilt(whole) | VALUES)
     def check(value: Any) -> None:
         (folder / kind).write_text(json.dumps(value))
         if kind == "tokenizer.json":
-            one_sentence(lambda: Tokenizer.from_json(study.tokenizer()).value_tokens("lab/potassium"))
+            (folder / "study.json").write_text(manifest)
+            reseal(folder)
+            tokens = open_study(folder).tokenizer
+            one_sentence(lambda: Tokenizer.from_json(tokens()).value_tokens("lab/potassium"))
         else:
             read_run(study)
 

@@ -329,8 +329,9 @@ def test_scratch_files_are_gone_and_so_are_those_of_a_killed_run(
 
     monkeypatch.setattr(EventStore, "_spill", watched)
     study = tmp_path / "study"
-    (study / ".events-killed.partial" / "a").mkdir(parents=True)
-    (study / ".events-killed.partial" / "a" / "events-0.bin").touch()
+    killed = study / ".tokenize.partial/events-killed/a"
+    killed.mkdir(parents=True)
+    (killed / "events-0.bin").touch()
     assert main(["tokenize", str(study), *sites]) == 0
     assert spilled
     assert all(study in folder.parents and not folder.exists() for folder in spilled)

@@ -109,7 +109,7 @@ def test_a_stay_read_live_is_what_the_study_holds(study: Study, rows: pl.DataFra
 
 def test_redaction_reads_earlier_stays_as_well(study: Study, command: list[str]) -> None:
     assert main(["redact", command[1], "--shares", "0.5", "--bootstrap", "20", "--device", "cpu"]) == 0
-    whole = study.result("redaction").filter(pl.col("dropped") == "none")
+    whole = open_study(command[1]).result("redaction").filter(pl.col("dropped") == "none")
     probes = study.result("metrics").filter(
         (pl.col("model") == "probe") & (pl.col("metric") == "roc_auc") & (pl.col("subgroup") == "all")
     )
