@@ -10,6 +10,7 @@ from dashboard import data, theme
 from dashboard.charts.probabilities import METHODS as LOCAL
 from dashboard.charts.probabilities import Curve
 from dashboard.charts.transfer import DASHES
+from dashboard.each_row import each_row
 from dashboard.roc import ARM
 from ehrfm_core.study import Study
 
@@ -63,6 +64,12 @@ def arm_label(row: dict[str, object]) -> str:
     return f"{way}, {METHODS.get(method, method)}{part}"
 
 
+def arm_labels(rows: pl.DataFrame) -> pl.Series:
+    """The arm of each row in words."""
+    columns = ("arm", "train_site", "test_site", "adapt_method", "adapt_fraction")
+    return each_row(rows, lambda *row: arm_label(dict(zip(columns, row, strict=True))), *columns)
+
+
 def ink(study: Study, row: Mapping[str, object]) -> str:
     """Colour of a run: its hospital's, or, adapted, the way's own; the same in every view of the model."""
     colours = theme.site_colours(study.sites)
@@ -107,10 +114,8 @@ def auc_rows(study: Study, metrics: pl.DataFrame, outcome: str) -> pl.DataFrame:
         highest=pl.col("estimate").max(),
     )
     order = picked.with_columns(
-        label=pl.struct("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").map_elements(
-            arm_label, return_dtype=pl.String
-        ),
-        model_label=pl.col("model").map_elements(model_label, return_dtype=pl.String),
+        label=arm_labels(picked),
+        model_label=each_row(picked, model_label, "model"),
         _arm=pl.col("arm").replace_strict(_ARM_ORDER, default=3, return_dtype=pl.Int32),
         _site=pl.col("test_site").replace_strict(
             {s: i for i, s in enumerate(study.sites)}, default=99, return_dtype=pl.Int32

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import state, theme, ui
 from dashboard import vocabulary as words
 from dashboard.charts import hospitals_charted as charts
+from dashboard.each_row import each_row
 from ehrfm_core.cell_words import RULE
 from ehrfm_core.study import Study
 
@@ -114,7 +115,7 @@ def drift(study: Study, rows: pl.DataFrame) -> None:
 def everything(table: pl.DataFrame, sites: Sequence[str]) -> None:
     """Every category, side by side."""
     shown = table.with_columns(
-        pl.col("family").map_elements(words.family_label, return_dtype=pl.String),
+        each_row(table, words.family_label, "family").alias("family"),
         pl.col("code").str.replace("^[^/]*/", "").str.replace_all("_", " "),
     )
     if "difference" in shown.columns:

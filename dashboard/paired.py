@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import arms, data, ui
 from dashboard.choice import Choice
+from dashboard.each_row import each_row
 from ehrfm_core import cell_words
 
 LEVEL = 0.05
@@ -53,15 +54,13 @@ def draw(choice: Choice) -> None:
 
 def shown(table: pl.DataFrame) -> pl.DataFrame:
     """Rows of comparisons.parquet in words, those that tell two runs apart first."""
+    table = table.sort("p_holm", nulls_last=True, maintain_order=True)
 
-    def side(name: str) -> pl.Expr:
-        parts = [f"{name}_{part}" for part in ("model", "arm", "adapt_method")]
-        return pl.struct(parts).map_elements(
-            lambda row: _run(*(row[part] for part in parts)), return_dtype=pl.String
-        )
+    def side(name: str) -> pl.Series:
+        return each_row(table, _run, *(f"{name}_{part}" for part in ("model", "arm", "adapt_method")))
 
     apart = pl.col("p_holm") < LEVEL
-    return table.sort("p_holm", nulls_last=True, maintain_order=True).select(
+    return table.select(
         "test_site",
         side("first").alias("first"),
         side("second").alias("second"),

@@ -68,8 +68,10 @@ def harmless_table(frame: pl.DataFrame) -> pl.DataFrame:
     >>> harmless_table(pl.DataFrame({"id": ["@x", "7"], "jump": [-1.5, 2.0]})).rows()
     [("'@x", -1.5), ('7', 2.0)]
     """
-    odd = pl.col(pl.String).map_elements(harmless, return_dtype=pl.String)
-    return frame.with_columns(odd) if pl.String in frame.dtypes else frame
+    for column in frame.select(pl.col(pl.String)):
+        odd = {value: told for value in column.unique() if value and (told := harmless(value)) != value}
+        frame = frame.with_columns(column.replace(odd)) if odd else frame
+    return frame
 
 
 def _is_told(trace: Any, *, stays: bool) -> bool:

@@ -10,6 +10,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import data
+from dashboard.each_row import each_row
 from ehrfm_core.small_cells import MIN_CELL
 from ehrfm_core.study import Study
 from ehrfm_core.tokens import vocabulary as names
@@ -217,8 +218,8 @@ def family_table(
     order = {family: place for place, family in enumerate(names.FAMILY_LABELS)}
     place = pl.col("family").replace_strict(order, default=len(order), return_dtype=pl.Int64)
     unknown = pl.when(pl.col("family") == "special").then(pl.lit(f"Unknown ({names.UNK})"))
-    label = unknown.otherwise(pl.col("family").map_elements(family_label, return_dtype=pl.String))
-    return table.sort(place, "family").with_columns(label.alias("family"))
+    table = table.sort(place, "family")
+    return table.with_columns(unknown.otherwise(each_row(table, family_label, "family")).alias("family"))
 
 
 def _means(own: Mapping[str, float]) -> dict[str, float]:

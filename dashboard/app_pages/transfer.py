@@ -21,6 +21,7 @@ from dashboard import (
     ui,
 )
 from dashboard.charts import transfer as charts
+from dashboard.each_row import each_row
 from ehrfm_core import cell_words, small_cells
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
@@ -167,12 +168,10 @@ def everything(study: Study, outcome: Outcome) -> None:
     if only:
         metrics = metrics.filter(pl.col("outcome") == outcome.name)
     shown = metrics.with_columns(
-        pl.col("model").map_elements(arms.model_label, return_dtype=pl.String),
+        each_row(metrics, arms.model_label, "model").alias("model"),
         pl.col("outcome").replace({name: other.label for name, other in study.outcomes.items()}),
         pl.col("metric").replace(METRICS),
-        arm=pl.struct("arm", "train_site", "test_site", "adapt_method", "adapt_fraction").map_elements(
-            arms.arm_label, return_dtype=pl.String
-        ),
+        arm=arms.arm_labels(metrics),
     ).select(
         "outcome",
         "model",

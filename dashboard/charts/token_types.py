@@ -9,6 +9,7 @@ import polars as pl
 from plotly.subplots import make_subplots
 
 from dashboard import theme
+from dashboard.each_row import each_row
 from ehrfm_core import cell_words, small_cells
 
 MEASURES = {"jump": "Jump", "information": "Information (nats)"}
@@ -23,7 +24,7 @@ def families(rows: pl.DataFrame, labels: Mapping[str, str], colour: str) -> go.F
         rows=1, cols=2, shared_yaxes=True, column_titles=list(MEASURES.values()), horizontal_spacing=0.04
     )
     names = [labels.get(family, family) for family in rows["family"]]
-    stays = pl.col("n_stays").map_elements(cell_words.number, return_dtype=pl.String)
+    stays = each_row(rows, cell_words.number, "n_stays").alias("n_stays")
     tokens = pl.when(pl.col("n_tokens") >= small_cells.MIN_CELL).then(pl.col("n_tokens"))
     extra = rows.select(tokens, stays, "path_share", "information_share").rows()
     for column, measure in enumerate(MEASURES, start=1):
