@@ -92,7 +92,10 @@ def served(study: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
             yield address, process, time.perf_counter() - begun
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:  # it hangs, which the figures have told
+                process.kill()
 
 
 def _answers(address: str) -> bool:
