@@ -58,6 +58,8 @@ def _sentence(study: Study, rows: pl.DataFrame) -> str:
         least = "at least " if unknown["n_events"].null_count() else ""
         share = f"{100 * lost / max(total, 1):.2g} %"
         some = f"{least}{lost:,} of {total:,} events ({share}) of {ui.count(codes, 'code')}"
+        if not lost:  # untold, of 1 to 10 stays
+            some = f"events of {ui.count(codes, 'code')}, of so few stays that they are not counted"
         parts.append(f"{ui.plain(site)} {some if codes else 'none'}")
     return "Unknown to the vocabulary, and all one token, UNK, to the model: " + "; ".join(parts) + "."
 
