@@ -35,7 +35,7 @@ from ehrfm_core.tokens.timelines import Block, build_timelines, n_in_window
 from ehrfm_core.tokens.tokenizer import Tokenizer
 from ehrfm_core.tokens.window import to_series
 from train.continued import Start, refuse_trained_patients, tell
-from train.inputs import BROKEN, hashes_of, unreadable
+from train.inputs import hashes_of
 from train.progress import bar_if_long, say
 from train.stages import run_stage
 from train.token_summary import notes_of, summary_of
@@ -164,22 +164,17 @@ def _read(
 ) -> Site:
     """One site with the split of its patients."""
     fine = settings.labs == "fine"
-    try:
-        if isinstance(directory, MedsDirectory):
-            site = read_meds(
-                directory, event_map, scratch, window_hours=settings.window_hours, progress=progress
-            )
-        else:
-            site = read_site(
-                directory,
-                event_map,
-                scratch,
-                fine=fine,
-                window_hours=settings.window_hours,
-                progress=progress,
-            )
-    except BROKEN as error:
-        raise UserError(unreadable(directory, error)) from None
+    if isinstance(directory, MedsDirectory):
+        site = read_meds(directory, event_map, scratch, window_hours=settings.window_hours, progress=progress)
+    else:
+        site = read_site(
+            directory,
+            event_map,
+            scratch,
+            fine=fine,
+            window_hours=settings.window_hours,
+            progress=progress,
+        )
     site.stays = add_split(site.stays, SOURCE_SPLIT if source else TARGET_SPLIT)
     return site
 

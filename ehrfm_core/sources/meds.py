@@ -141,7 +141,7 @@ def read_meds(
     years of 365.25 days. An event belongs to the first stay that has not ended yet, at most 24 h before its
     admission. Raises UserError where no stay is found or none is left.
     """
-    with readable(directory.folder / "data"):
+    with readable(directory.folder / "data", directory.parts):
         return _read(directory, event_map, scratch, window_hours, progress)
 
 

@@ -63,13 +63,17 @@ ODD = (
 )
 
 
+def copied(clean: Path, folder: Path) -> Path:
+    """The tables anew, in place of what the example before has left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(shutil.copytree(clean, folder))
+
+
 def test_columns_of_any_kind(clean: Path, tmp_path: Path) -> None:
     @examples(12)
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        folder = tmp_path / "site"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(clean, folder)
+        folder = copied(clean, tmp_path / "site")
         for _ in range(data.draw(st.integers(1, 3))):
             path = data.draw(st.sampled_from(sorted(folder.glob("clif_*"))))
             frame = pl.read_parquet(path)
@@ -106,9 +110,7 @@ def test_bytes_that_are_broken(clean: Path, tmp_path: Path) -> None:
     @examples(12)
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        folder = tmp_path / "site"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(clean, folder)
+        folder = copied(clean, tmp_path / "site")
         name = data.draw(st.sampled_from(sorted(files)))
         content = bytearray(files[name])
         for _ in range(data.draw(st.integers(1, 8))):
@@ -128,9 +130,7 @@ def test_csv_of_any_text(clean: Path, tmp_path: Path) -> None:
     @examples(12)
     @given(st.sampled_from(TABLES), st.lists(pieces, max_size=12), st.booleans(), st.booleans())
     def check(table: str, junk: list[str], header: bool, packed: bool) -> None:
-        folder = tmp_path / "site"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(clean, folder)
+        folder = copied(clean, tmp_path / "site")
         path = folder / f"clif_{table}.parquet"
         if not path.is_file():
             return
