@@ -25,6 +25,7 @@ from ehrfm_core.model.packing import Pieces
 from ehrfm_core.model.pretrain import Pretrained
 from ehrfm_core.model.pretrain import pretrain as fit
 from ehrfm_core.model.settings import Execution, PretrainSettings
+from ehrfm_core.model.state import sweep
 from ehrfm_core.model.word_tokenizer import tokenizer_files
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.study.files import fingerprint, read_json
@@ -133,9 +134,8 @@ def _n_stays(study: Study, site: str, split: str) -> int:
 
 def _tidy(folder: Path) -> None:
     """Remove what a run that was killed has left, but for the state that it can go on from."""
-    for left in (folder / ARRAYS, *(folder / TRAINING).glob(".*.partial")):
-        if left.is_dir():
-            shutil.rmtree(left)
+    shutil.rmtree(folder / ARRAYS, ignore_errors=True)
+    sweep(folder / TRAINING)
 
 
 def _grown(checkpoint: Checkpoint, vocabulary: dict[str, int]) -> LlamaForCausalLM:

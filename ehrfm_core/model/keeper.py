@@ -13,7 +13,7 @@ from torch import nn
 
 from ehrfm_core.model.parallel import whole
 from ehrfm_core.model.settings import Execution
-from ehrfm_core.model.state import load_state, read_counted, save_state, weights_of, write_tensors
+from ehrfm_core.model.state import load_state, read_counted, save_state, sweep, weights_of, write_tensors
 
 STATE = "state.safetensors"
 MOST_OF_THE_TIME = 0.03  # spent on saving
@@ -60,6 +60,8 @@ class Keeper:
         fresh, folder = Counted(self._execution.identity), self._execution.folder
         if folder is None:
             return fresh
+        if self._group.first:
+            sweep(folder)
         found = read_counted(folder / STATE)
         if found is not None and found["identity"] == fresh.identity and found.keys() == asdict(fresh).keys():
             counted = Counted(**found)
@@ -128,5 +130,6 @@ def finite(model: nn.Module) -> bool:
 
 def forget(folder: Path) -> None:
     """Remove what a run needs to go on; its history stays."""
-    for path in (*folder.glob("best-*.safetensors"), *folder.glob(".*.partial"), folder / STATE):
+    sweep(folder)
+    for path in (*folder.glob("best-*.safetensors"), folder / STATE):
         path.unlink(missing_ok=True)

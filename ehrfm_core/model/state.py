@@ -10,6 +10,7 @@ import copy
 import errno
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ def write_tensors(
         temporary.unlink(missing_ok=True)
         needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         raise UserError(why_not_written(error, path, needed)) from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writes into `folder` that were killed have left: our partial files, safetensors' own."""
+    for left in (*folder.glob(".*.partial"), *folder.glob(".tmp*")):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def why_not_written(error: Exception, path: Path, needed: int) -> str:

@@ -163,3 +163,12 @@ def test_what_is_forgotten_leaves_the_history(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     run.keeper.forget()
     assert names(tmp_path) == {"metrics.jsonl", "run.json"}
+
+
+def test_a_run_that_goes_on_sweeps_what_killed_writes_have_left(tmp_path: Path) -> None:
+    Run(tmp_path).step(best=True, always=True)
+    had = names(tmp_path)
+    for name in (".tmpwHP8C7", ".state.safetensors.partial"):
+        (tmp_path / name).write_text("half")
+    assert Run(tmp_path).counted.step == 1
+    assert names(tmp_path) == had

@@ -21,6 +21,7 @@ from ehrfm_core.model.state import (
     load_state,
     read_counted,
     save_state,
+    sweep,
     weights_of,
     write_tensors,
 )
@@ -131,6 +132,25 @@ def test_a_kill_in_the_middle_of_a_write_keeps_the_file_that_was_there(tmp_path:
     assert 0 < left[0].stat().st_size < path.stat().st_size
     assert torch.equal(load_file(path)["x"], torch.ones(1000))
     write_tensors(path, {"x": torch.zeros(1000)})
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_kill_within_the_library_leaves_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    write_tensors(path, {"x": torch.ones(1000)})
+    for _ in range(20):
+        process = start(write_tensors, path, {"x": torch.zeros(50_000_000)})
+        until(lambda process=process: len(list(tmp_path.iterdir())) > 1 or not process.is_alive())
+        process.kill()
+        process.join()
+        if set(tmp_path.iterdir()) != {path}:
+            break
+    left = [file.name for file in tmp_path.iterdir() if file != path]
+    assert len(left) == 1
+    assert left[0].startswith(".")
+    (tmp_path / ".last.partial").mkdir()
+    (tmp_path / ".last.partial" / "config.json").write_text("{")
+    sweep(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
