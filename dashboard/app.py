@@ -20,6 +20,7 @@ from dashboard import (  # noqa: E402
     audit,
     cohort_bar,
     cohorts,
+    css,
     data,
     navigation,
     pictures,
@@ -80,7 +81,7 @@ def frame() -> None:
     """What stands around every page."""
     # an icon from a file: Streamlit would fetch a Material icon for the browser tab from fonts.gstatic.com
     st.set_page_config(page_title=TITLE, page_icon=ASSETS / "icon.png", layout="wide")
-    st.html(ui.CSS)
+    st.html(css.CSS)
     st.logo(ASSETS / "logo.svg", size="large")
 
 

@@ -23,8 +23,9 @@ from ehrfm_core.evaluation.adaptation import clearly_better, coarse, draws, entr
 from ehrfm_core.evaluation.arms import rows_of, threshold_row
 from ehrfm_core.evaluation.probes import Probe, fit_source_probes, readouts
 from ehrfm_core.model.checkpoint import load
-from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
+from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, finetune
 from ehrfm_core.model.finetuned_file import keep, restore
+from ehrfm_core.model.labelled import Labelled
 from ehrfm_core.study.files import fingerprint, write_table
 from ehrfm_core.study.layout import RESULT_FILES
 from ehrfm_core.study.reader import Study

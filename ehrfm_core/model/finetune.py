@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from ehrfm_core.dynamics.forward import Forward
@@ -25,19 +24,14 @@ from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.dynamics.states import last_states
 from ehrfm_core.errors import UserError
 from ehrfm_core.model.area import area
-from ehrfm_core.model.attention import IMPLEMENTATION
+from ehrfm_core.model.classifier import Classifier
+from ehrfm_core.model.labelled import CUTS, Labelled, LabelledEpochs
 from ehrfm_core.model.lora import add_lora, merge_lora
-from ehrfm_core.model.packing import PAD_UNIT, Pieces, epoch_of_packs, make_pack
-from ehrfm_core.model.pooling import POOLINGS, pooled
-from ehrfm_core.model.scorer import to_tensors
-from ehrfm_core.ragged import Ragged
+from ehrfm_core.model.pooling import POOLINGS
 
 METHODS = ("all", "lora")
-CUTS = ("last", "random")
 MODELS = ("one", "each")
 Progress = Callable[[int, int, str], None]
-Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor, torch.Tensor]
-"""A pack, the first token of each window, the token that is read, and the labels."""
 
 
 @dataclass(frozen=True)
@@ -70,33 +64,6 @@ class FinetuneSettings:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}.")
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Windows (n lists of token ids) with their outcomes.
-
-    `labels` (n × K): 1 or 0, not a number where a stay does not count for the outcome. `context` (n lists)
-    stands before each window; `prefix` tokens come before the first event.
-    """
-
-    windows: Ragged
-    labels: np.ndarray
-    context: Ragged | None = None
-    prefix: int = 1
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def take(self, rows: np.ndarray) -> Labelled:
-        """Some of the stays, in the order given."""
-        context = self.context.take(rows) if self.context else None
-        return Labelled(self.windows.take(rows), self.labels[rows], context, self.prefix)
-
-    @property
-    def counted(self) -> np.ndarray:
-        """Stays that count for some outcome (indices)."""
-        return np.flatnonzero(np.isfinite(self.labels).any(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +113,7 @@ def finetune(
     if not len(train):
         raise UserError("No stay of the training split counts for any outcome: nothing to fine-tune on.")
     model = copy.deepcopy(start).to(device)  # type: ignore[arg-type]
-    net = _Classifier(model, head, bf16=bf16, pooling=settings.pooling).to(device)
+    net = Classifier(model, head, bf16=bf16, pooling=settings.pooling).to(device)
     run = Finetuned(model, head, 0, pooling=settings.pooling)
     best_area = _tuning_area(run, tuning, device=device, bf16=bf16)
     if math.isnan(best_area):
@@ -167,7 +134,7 @@ def finetune(
         weight_decay=0.0,
         fused=True,
     )
-    epochs = _Epochs(train, settings)
+    epochs = LabelledEpochs(train, pack_tokens=settings.pack_tokens, cuts=settings.cuts, seed=settings.seed)
     total = settings.epochs * epochs.n_packs
     step = 0
     for epoch in range(1, settings.epochs + 1):
@@ -206,83 +173,6 @@ def finetune(
         merge_lora(model.model)
     final = head if best_epoch == 0 else net.readouts()
     return Finetuned(_ready(model), final, best_epoch, curve, settings.pooling)
-
-
-class _Classifier(nn.Module):
-    def __init__(self, model: LlamaForCausalLM, head: LinearReadouts, *, bf16: bool, pooling: str) -> None:
-        super().__init__()
-        self.model, self.bf16, self.names, self.pooling = model, bf16, head.names, pooling
-        model.set_attn_implementation(IMPLEMENTATION)
-        self.head = nn.Linear(head.weight.shape[0], len(head.names))
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(head.weight.T))
-            self.head.bias.copy_(torch.from_numpy(head.bias))
-
-    def loss(
-        self,
-        tensors: tuple[torch.Tensor, ...],
-        first: torch.Tensor,
-        rows: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> tuple[torch.Tensor, int]:
-        """Summed nats of the labels (S × K) that count, and how many count.
-
-        Read at the tokens `rows` (S), pooled from the windows' `first` (S).
-        """
-        tokens, positions, _, stays = tensors
-        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.bf16):
-            embedded = self.model.model.embed_tokens(tokens[None])
-            if self.bf16:
-                embedded = embedded.to(torch.bfloat16)
-            hidden = self.model.model(inputs_embeds=embedded, position_ids=positions[None], stays=stays)
-        states = pooled(hidden.last_hidden_state[0].float(), first, rows, pooling=self.pooling)
-        logits = self.head(states)
-        counts = torch.isfinite(labels)
-        wanted = torch.where(counts, labels, 0.0)
-        nats = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        return (nats * counts).sum(), int(counts.sum())
-
-    def readouts(self) -> LinearReadouts:
-        """The head as it is now."""
-        weight, bias = (p.detach().cpu().double().numpy().copy() for p in (self.head.weight, self.head.bias))
-        return LinearReadouts(self.names, weight.T, bias)
-
-
-class _Epochs:
-    """Packs of whole windows, drawn anew in every epoch."""
-
-    def __init__(self, data: Labelled, settings: FinetuneSettings) -> None:
-        n = len(data)
-        self.before = data.context.lengths if data.context else np.zeros(n, dtype=np.int64)
-        sequences = data.context.joined(data.windows) if data.context else data.windows
-        self.pieces = Pieces(sequences.values, sequences.offsets[:-1], sequences.lengths)
-        self.data, self.settings = data, settings
-        self.pack_tokens = max(settings.pack_tokens, int(self.pieces.lengths.max()))
-        self.n_packs = len(self._packs(np.random.default_rng([settings.seed, 1])))
-
-    def _packs(self, generator: np.random.Generator) -> list[np.ndarray]:
-        return epoch_of_packs(self.pieces.lengths, pack_tokens=self.pack_tokens, generator=generator)
-
-    def batches(self, epoch: int, device: str) -> list[Batch]:
-        generator = np.random.default_rng([self.settings.seed, epoch])
-        return [self._batch(pack, generator, device) for pack in self._packs(generator)]
-
-    def _batch(self, chosen: np.ndarray, generator: np.random.Generator, device: str) -> Batch:
-        length = int(self.pieces.lengths[chosen].sum())
-        pack = make_pack(self.pieces, chosen, pad=0, pad_to=-(-length // PAD_UNIT) * PAD_UNIT)
-        last = self.data.windows.lengths[chosen] - 1
-        at = last
-        if self.settings.cuts == "random":
-            at = generator.integers(np.minimum(self.data.prefix - 1, last), last + 1)
-        first = pack.bounds[: len(chosen)] + self.before[chosen]
-        begins, rows = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (first, first + at))
-        labels = torch.from_numpy(self.data.labels[chosen].astype(np.float32))
-        return (
-            to_tensors(pack, device, fixed=False),
-            begins,
-            rows,
-            labels.to(device),
-        )
 
 
 def _rate(step: int, total: int) -> float:

@@ -10,7 +10,8 @@ from ehrfm_core.dynamics.readouts import LinearReadouts
 from ehrfm_core.dynamics.states import last_states
 from ehrfm_core.errors import UserError
 from ehrfm_core.model.area import area
-from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, Labelled, finetune
+from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, finetune
+from ehrfm_core.model.labelled import Labelled
 from ehrfm_core.model.lora import add_lora, merge_lora
 from ehrfm_core.model.sizes import Size, llama_config
 from ehrfm_core.ragged import Ragged
