@@ -1,7 +1,12 @@
-"""`python -m train.recipes.open_hospitals cinc2012|cinc2019 WORK SRC …`: the study on real, open patients.
+"""`python -m train.recipes.open_hospitals COLLECTION WORK SRC …`: the study on real, open patients.
+
+COLLECTION is one of three.
 
 cinc2012: one collection of ICU stays; a model is pretrained, read and fine-tuned on a part of them and tested
 on the others: death in hospital and a stay over 7 days.
+
+units2012: the same stays by type of ICU; a model of the medical one goes to the surgical, the coronary and
+the cardiac surgery recovery one.
 
 cinc2019: two hospitals, sepsis after the first 24 hours; a model of A goes to B, unchanged and adapted, and a
 model of B to A.
@@ -20,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ehrfm_core.errors import UserError
+from ehrfm_core.evaluation.adaptation import REPEATS
 from ehrfm_core.study.files import replacing
 from ehrfm_core.study.reader import open_study
 from train.__main__ import main as train
@@ -31,9 +37,11 @@ from train.training_options import SIZES
 
 @dataclass(frozen=True)
 class Plan:
-    """The hospitals of a collection, and whether it brings an outcome of its own."""
+    """What is imported, at which of its `sites` a model is trained, whether it has an outcome of its own."""
 
+    imported: tuple[str, ...]
     sites: tuple[str, ...]
+    sources: tuple[str, ...]
     own_outcomes: bool = False
 
 
@@ -42,10 +50,13 @@ OPTIONS = (
     *("--finetune-pooling", "mean", "--finetune-rate", "1e-4"),
 )
 # of pretraining and, at most, of fine-tuning: fewer where there are more stays
-EPOCHS = {"bidmc": (10, 6), "hospital_a": (4, 4), "hospital_b": (8, 6)}
+EPOCHS = {"bidmc": (10, 6), "medical": (10, 6), "hospital_a": (4, 4), "hospital_b": (8, 6)}
+UNITS = ("medical", "surgical", "coronary", "cardiac_surgery")
+HOSPITALS = ("hospital_a", "hospital_b")
 PLANS = {
-    "cinc2012": Plan(("bidmc",)),
-    "cinc2019": Plan(("hospital_a", "hospital_b"), own_outcomes=True),
+    "cinc2012": Plan(("cinc2012",), ("bidmc",), ("bidmc",)),
+    "units2012": Plan(("cinc2012", "--by", "icu-type"), UNITS, ("medical",)),
+    "cinc2019": Plan(("cinc2019",), HOSPITALS, HOSPITALS, own_outcomes=True),
 }
 
 
@@ -64,17 +75,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, plan: Plan) -> int:
     clif = options.work / "clif"
-    if status := train(["import", options.collection, *map(str, options.sources), str(clif)]):
+    collection, *how = plan.imported
+    if status := train(["import", collection, *map(str, options.sources), str(clif), *how]):
         return status
     folders = {site: clif / site if len(plan.sites) > 1 else clif for site in plan.sites}
     directions = []
-    for source in plan.sites:
+    for source in plan.sources:
         others = [site for site in plan.sites if site != source]
-        study = options.work / "studies" / "-to-".join([source, *others])
+        name = "-to-".join([source, "-".join(others)] if others else [source])
+        study = options.work / "studies" / name
         if status := train([*_study_arguments(study, folders, source, plan, options)]):
             return status
         directions.append(Direction(open_study(study), folders))
-    text = markdown(options.collection, directions, seed=options.seed)
+    repeats = options.repeats or REPEATS
+    text = markdown(options.collection, directions, repeats=repeats, seed=options.seed)
     with replacing(options.work / "report.md") as file:
         file.write_text(text, encoding="utf-8")
     say(text)

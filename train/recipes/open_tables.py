@@ -12,6 +12,7 @@ from ehrfm_core.evaluation.delong import area_intervals, areas
 from ehrfm_core.evaluation.sites import ID
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study.reader import Study
+from train.recipes.open_local import local_curve
 from train.recipes.open_movement import movement, outliers
 from train.recipes.raw_values import RawValues, fit_raw, raw_values
 
@@ -47,8 +48,11 @@ class Direction:
         return [site for site in self.study.sites if site != self.study.source]
 
 
-def markdown(title: str, directions: list[Direction], *, seed: int) -> str:
-    """All tables; differences by DeLong on the same stays, not corrected for their number."""
+def markdown(title: str, directions: list[Direction], *, repeats: int, seed: int) -> str:
+    """All tables; differences by DeLong on the same stays, not corrected for their number.
+
+    `repeats` is the number of draws of local stays.
+    """
     raws = {site: raw_values(folder) for site, folder in directions[0].clif.items()}
     lines = [f"# {title}", ""]
     for direction in directions:
@@ -61,7 +65,9 @@ def markdown(title: str, directions: list[Direction], *, seed: int) -> str:
         for target in direction.targets:
             if target in by_source:
                 for outcome in direction.study.outcomes.values():
-                    lines += _against_all(direction, by_source[target], outcome, raws, seed=seed)
+                    lines += _against_all(
+                        direction, by_source[target], outcome, raws, repeats=repeats, seed=seed
+                    )
     for direction in directions:
         lines += [*movement(direction.study), *outliers(direction.study)]
     return "\n".join(lines)
@@ -133,7 +139,13 @@ def _trained(direction: Direction, site: str, outcome: Outcome) -> str:
 
 
 def _against_all(
-    direction: Direction, other: Direction, outcome: Outcome, raws: Mapping[str, RawValues], *, seed: int
+    direction: Direction,
+    other: Direction,
+    outcome: Outcome,
+    raws: Mapping[str, RawValues],
+    *,
+    repeats: int,
+    seed: int,
 ) -> Iterator[str]:
     """Adapted with a little of the target, against models that have all of the target's training split.
 
@@ -156,6 +168,8 @@ def _against_all(
     if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_EVENTS:
         best = ("fine-tuned", target, "at home")
         yield from _table(kept, dict.fromkeys(kept, best), f"less that of fine-tuned at {target} [95 %]")
+        tested = next(iter(kept.values()))
+        yield from local_curve(other.study, raws[target], outcome, tested, repeats=repeats, seed=seed)
 
 
 def _table(

@@ -114,12 +114,18 @@ def _rows(clif: Path, table: str, columns: list[pl.Expr], time: str) -> pl.LazyF
 
 
 def fit_raw(study: Study, site: str, raw: RawValues, outcome: Outcome, *, seed: int) -> Boosting:
-    """Fit on a site's training split, with those of `SETTINGS` that are best in five-fold cross-validation.
+    """`fit_on` a site's training split."""
+    training = study.site_table(site, "stays").filter(pl.col("split") == "train")
+    return fit_on(training, raw, outcome, seed=seed)
+
+
+def fit_on(training: pl.DataFrame, raw: RawValues, outcome: Outcome, *, seed: int) -> Boosting:
+    """Fit on rows of stays.parquet, with those of `SETTINGS` that are best in five-fold cross-validation.
 
     Stays that do not count for the outcome are left out; with fewer than ten events or other stays the first
     settings are taken.
     """
-    stays = study.site_table(site, "stays").filter(outcome.counts(), pl.col("split") == "train")
+    stays = training.filter(outcome.counts())
     features, labels = raw.of(stays[ID], raw.columns), stays[outcome.name].to_numpy().astype(bool)
     best: Mapping[str, float] = SETTINGS[0]
     if min(int(labels.sum()), int((~labels).sum())) >= FEWEST_TO_CHOOSE:

@@ -55,6 +55,14 @@ def test_two_hospitals_in_both_directions(tmp_path: Path, capsys: pytest.Capture
         line for line in text.splitlines() if line.startswith("| boosting, charted values | hospital_a | at")
     )
     assert float(home.split("|")[4].split()[0]) > 0.6, "hearts that beat 15 faster tell them apart"
+    # the whole training split is what the model at home was fitted on
+    against = text.split("## Sepsis: hospital_a → hospital_b against")[1].split("## ")[0].splitlines()
+    everything = next(line for line in against if line.startswith("| 100.0% |"))
+    at_home = next(
+        line for line in against if line.startswith("| boosting, charted values | hospital_b | at")
+    )
+    assert everything.split("|")[4].strip() == at_home.split("|")[4].split()[0]
+    assert any(line.startswith("| 50.0% |") for line in against)
     studies = [
         open_study(tmp_path / "work/studies" / name)
         for name in ("hospital_a-to-hospital_b", "hospital_b-to-hospital_a")
