@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ehrfm_core.model.finetune import FinetuneSettings
     from ehrfm_core.model.local import LocalSettings
 
+NEWER = (("pooling", "last"), ("thinning", 0.0))  # options of fine-tuning, as it was without them
 KEPT = "evaluation.partial"  # fine-tuned runs that a stage that was killed goes on from
 CHUNK = 200_000  # hourly states turned into risks at once
 
@@ -144,10 +145,10 @@ def evaluate(
 
 
 def _told(finetuning: FinetuneSettings | None) -> dict[str, object] | None:
-    """The settings as they are written down; those of before pooling stay as they were."""
+    """The settings as they are written down; those of studies from before `NEWER` stay as they were."""
     if finetuning is None:
         return None
-    return {name: value for name, value in asdict(finetuning).items() if (name, value) != ("pooling", "last")}
+    return {name: value for name, value in asdict(finetuning).items() if (name, value) not in NEWER}
 
 
 def _digest() -> str:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from train.numbers import positive_number
+from train.numbers import positive_number, share_number
 from train.training_options import above_zero
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ def add_evaluation_arguments(command: argparse.ArgumentParser) -> None:
         help="what the head of a fine-tuned model reads: the last state, or beside it the mean states of the "
         "window and of its last 40 tokens (last)",
     )
+    group.add_argument(
+        "--finetune-thinning",
+        type=share_number,
+        metavar="X",
+        help="in every epoch each stay loses a share of its events, drawn between none and X, so that stays "
+        "are not learnt by heart (0)",
+    )
     group.add_argument("--finetune-epochs", type=positive_number, metavar="N", help="at most (10)")
     group.add_argument("--finetune-rate", type=above_zero, metavar="X", help="highest learning rate (3e-5)")
     group.add_argument(
@@ -72,6 +79,7 @@ def finetune_settings(
         "cuts": options.cuts,
         "models": options.finetune_models,
         "pooling": options.finetune_pooling,
+        "thinning": options.finetune_thinning,
         "epochs": options.finetune_epochs,
         "learning_rate": options.finetune_rate,
     }

@@ -26,6 +26,7 @@ from ehrfm_core.model.checkpoint import load
 from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, finetune
 from ehrfm_core.model.finetuned_file import keep, restore
 from ehrfm_core.model.labelled import Labelled
+from ehrfm_core.model.thinning import Roles
 from ehrfm_core.study.files import fingerprint, write_table
 from ehrfm_core.study.layout import RESULT_FILES
 from ehrfm_core.study.reader import Study
@@ -66,7 +67,7 @@ def finetuned_predictions(
     tokenizer = Tokenizer.from_json(study.tokenizer())
     start = load(study.model(), device=device)
     windows = {site: read_windows(study, site, tokenizer) for site in study.sites}
-    home = windows[study.source]
+    home, roles = windows[study.source], Roles.of(tokenizer.vocabulary)
     if settings.pooling != "last":
         probes = _pooled_probes(home, Forward(start, device=device, bf16=bf16), settings.pooling)
     head = readouts(probes)
@@ -77,7 +78,7 @@ def finetuned_predictions(
     summary: dict[str, object] = {}
     notes = []
     for own in [head] if settings.models == "one" else [_only(head, name) for name in head.names]:
-        runs = _Runs(study.source, own.names, settings, device, bf16, kept, identity)
+        runs = _Runs(study.source, own.names, settings, device, bf16, kept, identity, roles)
         tuned = runs.source(start, own, home)
         found = {"best_epoch": tuned.best_epoch, "curve": tuned.curve}
         summary |= found if settings.models == "one" else {own.names[0]: found}
@@ -131,6 +132,7 @@ class _Runs:
     bf16: bool
     kept: Path
     identity: str
+    roles: Roles
 
     def source(self, start: LlamaForCausalLM, head: LinearReadouts, window: Windows) -> Finetuned:
         """Fine-tune on the source's training split, or take the weights of a run that was finished."""
@@ -242,7 +244,8 @@ class _Runs:
             for name in self.names
         ]
         known = np.stack([label.fill_null(float("nan")).to_numpy() for label in labels], axis=1)
-        return Labelled(window.tokens.take(rows), known, window.context.take(rows), window.prefix)
+        context = window.context.take(rows)
+        return Labelled(window.tokens.take(rows), known, context, window.prefix, self.roles)
 
     def _rows(
         self, window: Windows, test: Labelled, logits: np.ndarray, key: dict[str, object]

@@ -38,12 +38,14 @@ Progress = Callable[[int, int, str], None]
 class FinetuneSettings:
     """What determines the weights of a fine-tuned model.
 
-    `method`: `all` weights or `lora`. `pooling`: the head reads the `last` state, or `mean` states beside it
-    (see `model.pooling`). `cuts`: the loss stands at the `last` token of the window, or at a
-    token drawn anew in every epoch (`random`), for risks that are read within the window. `learning_rate` is
-    the highest; it rises over the first tenth of the steps and falls to 0. After `patience` epochs without a
-    better tuning AUC the run ends. `models`: `one` for all outcomes, or one for `each`; `finetune` itself
-    trains one model for the outcomes of the head it is given.
+    `method`: `all` weights or `lora`. `pooling`: the head reads the `last` state, or `mean` states beside
+    it (see `model.pooling`). `cuts`: the loss stands at the `last` token of the window, or at a token drawn
+    anew in every epoch (`random`), for risks that are read within the window. `learning_rate` is the
+    highest; it rises over the first tenth of the steps and falls to 0. After `patience` epochs without a
+    better tuning AUC the run ends. `thinning`: in every epoch each stay loses a share of its events, drawn
+    between none and this (see `model.thinning`), so that stays are not learnt by heart. `models`: `one` for
+    all outcomes, or one for `each`; `finetune` itself trains one model for the outcomes of the head it is
+    given.
     """
 
     method: str = "all"
@@ -57,6 +59,7 @@ class FinetuneSettings:
     rank: int = 8
     models: str = "one"
     pooling: str = "last"
+    thinning: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,6 +67,10 @@ class FinetuneSettings:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}.")
+        if not 0 <= self.thinning < 1:
+            raise UserError(
+                f"thinning {self.thinning:g} is no share of events; give 0 or more and less than 1."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +141,13 @@ def finetune(
         weight_decay=0.0,
         fused=True,
     )
-    epochs = LabelledEpochs(train, pack_tokens=settings.pack_tokens, cuts=settings.cuts, seed=settings.seed)
+    epochs = LabelledEpochs(
+        train,
+        pack_tokens=settings.pack_tokens,
+        cuts=settings.cuts,
+        seed=settings.seed,
+        thinning=settings.thinning,
+    )
     total = settings.epochs * epochs.n_packs
     step = 0
     for epoch in range(1, settings.epochs + 1):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,10 @@ from ehrfm_core.dynamics.states import last_states
 from ehrfm_core.errors import UserError
 from ehrfm_core.model.area import area
 from ehrfm_core.model.finetune import Finetuned, FinetuneSettings, finetune
-from ehrfm_core.model.labelled import Labelled
+from ehrfm_core.model.labelled import Labelled, LabelledEpochs
 from ehrfm_core.model.lora import add_lora, merge_lora
 from ehrfm_core.model.sizes import Size, llama_config
+from ehrfm_core.model.thinning import Roles
 from ehrfm_core.ragged import Ragged
 from ehrfm_core.tokens.vocabulary import build
 
@@ -82,6 +85,37 @@ def test_epoch_0_is_the_probe() -> None:
     data = stays(20, 5, before=4)
     states = last_states(Forward(START), data.windows, context=data.context)
     assert Finetuned(START, HEAD, 0).logits(data) == pytest.approx(states @ HEAD.weight + HEAD.bias)
+
+
+def test_windows_are_thinned_in_training_alone(tuned: Finetuned) -> None:
+    data = replace(TRAIN, roles=Roles.of(VOCABULARY))
+    settings = replace(FAST, thinning=0.3)
+    run, again = (finetune(START, HEAD, data, TUNING, settings) for _ in range(2))
+    assert run.curve == again.curve
+    assert run.curve[0] == tuned.curve[0]
+    assert run.curve[1]["loss"] != tuned.curve[1]["loss"]
+    assert area_of(run, TEST, 0) > 0.8
+
+
+def test_an_epoch_holds_every_stay_once_and_fewer_events() -> None:
+    data = replace(TRAIN, roles=Roles.of(VOCABULARY))
+    tokens = {}
+    for share in (0.0, 0.9):
+        epochs = LabelledEpochs(data, pack_tokens=512, cuts="random", seed=0, thinning=share)
+        batches = epochs.batches(1, "cpu")
+        assert len(batches) == epochs.n_packs
+        labels = torch.cat([batch[3] for batch in batches]).nan_to_num(-1).numpy()
+        assert sorted(map(tuple, labels)) == sorted(map(tuple, np.nan_to_num(TRAIN.labels, nan=-1)))
+        assert all(((begins <= rows) & (rows < len(pack[0]))).all() for pack, begins, rows, _ in batches)
+        tokens[share] = sum(int((pack[0] != 0).sum()) for pack, *_ in batches)
+    assert tokens[0.0] == len(TRAIN.windows.values)
+    assert 0.4 < tokens[0.9] / tokens[0.0] < 0.75
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_that_is_none_is_told(share: float) -> None:
+    with pytest.raises(UserError, match="is no share of events"):
+        replace(FAST, thinning=share)
 
 
 @pytest.mark.parametrize("method", ["all", "lora"])

@@ -107,9 +107,11 @@ def test_settings_are_remembered_and_fine_tuning_can_be_left_out(
 ) -> None:
     assert main(["evaluate", str(folder)]) == 0
     assert "evaluate: nothing to do" in capsys.readouterr().out
+    assert "thinning" not in open_study(folder).manifest.stages["evaluate"].settings["finetuning"]
     each = ["--finetune-models", "each", "--finetune-epochs", "1", "--repeats", "1"]
-    assert main(["evaluate", str(folder), *each]) == 0
+    assert main(["evaluate", str(folder), *each, "--finetune-thinning", "0.4"]) == 0
     study = open_study(folder)
+    assert study.manifest.stages["evaluate"].settings["finetuning"]["thinning"] == 0.4
     outcomes = study.result("predictions").filter(model="finetuned")["outcome"].unique()
     summary = study.manifest.stages["evaluate"].summary["finetuned"]
     assert set(summary) == set(outcomes)  # a curve each, where one for all has one
