@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from ehrfm_core.evaluation.adaptation import adapted, coarse, draws, some_of
+from ehrfm_core.evaluation.adaptation import adapted, coarse, draws, refit, some_of
+from ehrfm_core.evaluation.baselines import POOLED
 from ehrfm_core.evaluation.models import Model, fit_models
 from ehrfm_core.evaluation.probes import Probe
 from ehrfm_core.evaluation.run_measures import SPECIFICITY
@@ -103,8 +105,11 @@ class Arms:
         else:
             self._local.setdefault(name, {})[outcome.name] = models
             runs = [("zero_shot", "none", 0.0, model) for model in self._models[outcome.name].values()]
-            # the probe has its own ways
-            runs += [("adapted", "refit", 1.0, model) for key, model in models.items() if key != "probe"]
+            for key, model in models.items():
+                if key != "probe":  # it has its own ways
+                    theirs = key == POOLED and POOLED in self._models[outcome.name]
+                    fitted = self._pooled(stays, outcome) if theirs else model
+                    runs.append(("adapted", "refit", 1.0, fitted))
         if not len(test):
             return
         for arm, method, fraction, model in runs:
@@ -112,6 +117,17 @@ class Arms:
             self._add(test, outcome, model.name, arm, found, method=method, fraction=fraction)
         if not home and outcome.name in self.probes:
             self._adapt(name, stays, training, test, outcome)
+
+    def _pooled(self, stays: Stays, outcome: Outcome) -> Model:
+        """The source's probe of pooled states, fitted again with a target's stays as the probe is."""
+        model = self._models[outcome.name][POOLED]
+        assert isinstance(model.probe, Probe)
+        home, local, tuning = (
+            replace(part.counting(outcome), states=model.encode(part.counting(outcome)))
+            for part in (self.sites[self.source].split("train"), stays.split("train"), stays.split("tuning"))
+        )
+        fitted = refit(model.probe, some_of(home, seed=self.seed), local, tuning, outcome)
+        return replace(model, probe=fitted)
 
     def _carry(self, model: Model, tuning: Stays, outcome: Outcome, *, train_site: str) -> None:
         """Keep the threshold that a model has on a tuning split."""

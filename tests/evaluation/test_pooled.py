@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from ehrfm_core.evaluation.metrics import roc_auc
 from ehrfm_core.evaluation.sites import SiteData, align, pool
 from ehrfm_core.outcomes import OUTCOMES
 
@@ -51,6 +53,30 @@ def test_it_stands_beside_the_probe_in_every_arm_and_reads_what_the_means_tell()
         "baseline_token_counts",
     ) in pairs
     assert ("probe_pooled", "probe") in pairs
+
+
+def test_local_stays_change_it_where_the_tuning_split_says_so() -> None:
+    """Elsewhere the means tell the same, and few stays there teach less; or they tell the contrary."""
+    here, alike = noisy(pooled_site("a", 700, 1)), noisy(pooled_site("b", 300, 2))
+    contrary = noisy(pooled_site("b", 1500, 2), sign=-1)
+    areas = {}
+    for name, there in (("alike", alike), ("contrary", contrary)):
+        found = run(here, there).predictions.filter(
+            model="probe_pooled", outcome="death", test_site="b", repeat=0
+        )
+        for (arm,), rows in found.group_by("arm"):
+            labels, risks = rows["label"].to_numpy(), rows["probability"].to_numpy()
+            areas[name, arm] = roc_auc(labels, risks).item()
+    assert areas["alike", "adapted"] == pytest.approx(areas["alike", "zero_shot"])
+    assert areas["contrary", "adapted"] > areas["contrary", "zero_shot"] + 0.2
+
+
+def noisy(site: SiteData, *, sign: int = 1) -> SiteData:
+    """The same with forty means that tell nothing, and the one that tells turned round or not."""
+    assert site.pooled is not None
+    clear = sign * site.pooled[:, -1:]
+    noise = np.random.default_rng(0).normal(size=(len(clear), 40))
+    return replace(site, pooled=np.concatenate([noise, clear], axis=1).astype(np.float32))
 
 
 def test_without_means_there_is_none_of_it() -> None:
