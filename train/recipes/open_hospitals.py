@@ -51,8 +51,8 @@ OPTIONS = (
 )
 # of pretraining and, at most, of fine-tuning: fewer where there are more stays
 EPOCHS = {"bidmc": (10, 6), "medical": (10, 6), "hospital_a": (4, 4), "hospital_b": (8, 6)}
-# what fine-tuning leaves out, where stays are so few that it learns them by heart (docs/log.md)
-THINNING = {"bidmc": 0.5, "medical": 0.5, "hospital_a": 0.0, "hospital_b": 0.5}
+# the share of events that fine-tuning leaves out at most, by the tuning split of each (docs/log.md)
+THINNING = {"bidmc": 0.5, "medical": 0.0, "hospital_a": 0.0, "hospital_b": 0.5}
 UNITS = ("medical", "surgical", "coronary", "cardiac_surgery")
 HOSPITALS = ("hospital_a", "hospital_b")
 PLANS = {

@@ -37,14 +37,9 @@ def local_curve(
     yield "| share | stays | events | ROC-AUC, mean of the draws | lowest and highest |"
     yield "|---|---|---|---|---|"
     drawn = pl.DataFrame(rows, schema=["share", "stays", "events", "auc"], orient="row")
-    summary = drawn.group_by("share", maintain_order=True).agg(
-        pl.mean("stays", "events"),
-        pl.mean("auc").alias("mean"),
-        pl.min("auc").alias("low"),
-        pl.max("auc").alias("high"),
-        pl.len().alias("n"),
-    )
-    for share, stays, events, mean, low, high, n in summary.iter_rows():
+    statistics = (pl.mean("auc").alias("mean"), pl.min("auc").alias("low"), pl.max("auc").alias("high"))
+    summary = drawn.group_by("share").agg(pl.mean("stays", "events"), *statistics, pl.len().alias("n"))
+    for share, stays, events, mean, low, high, n in summary.sort("share").iter_rows():
         spread = f"{low:.3f} to {high:.3f} ({n} draws)" if n > 1 else ""
         yield f"| {share:.1%} | {stays:,.0f} | {events:,.0f} | {mean:.3f} | {spread} |"
     yield ""

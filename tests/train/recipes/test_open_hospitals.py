@@ -9,6 +9,7 @@ import pytest
 
 from ehrfm_core.study import open_study
 from tests.sources.make_challenges import Files, as_folder, record_2019, row_2019
+from train.recipes import raw_values
 from train.recipes.open_hospitals import main
 
 QUICK = ("--epochs", "1", "--finetune-epochs", "1", "--repeats", "1", "--bootstrap", "50", "--device", "cpu")
@@ -37,8 +38,11 @@ def hospitals(n: int) -> Files:
 
 
 @pytest.mark.slow
-def test_two_hospitals_in_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = as_folder(tmp_path / "src", hospitals(130))
+def test_two_hospitals_in_both_directions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_values, "SETTINGS", ({"max_iter": 20}, {"max_iter": 20, "max_leaf_nodes": 8}))
+    source = as_folder(tmp_path / "src", hospitals(170))
     assert main(["cinc2019", str(tmp_path / "work"), str(source), *QUICK]) == 0
     text = (tmp_path / "work/report.md").read_text()
     assert capsys.readouterr().out.rstrip().endswith(text.rstrip()[-200:])
