@@ -56,7 +56,7 @@ def circle(radius: float) -> list[tuple[float, float]]:
 
 def cohort_is_made(page: Any) -> None:
     page.wait_for_function(
-        r"/A · [0-9]/.test(document.querySelector('.st-key-cohort-a')?.innerText || '')", timeout=20_000
+        r"/A · [0-9]/.test(document.querySelector('.st-key-cohort-a')?.innerText || '')", timeout=60_000
     )
     settle(page)
 
@@ -94,7 +94,7 @@ def test_a_lasso_makes_a_cohort_and_keeps_the_zoom(browser: Any, server: str) ->
     assert "b=two_sites" in link
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Clear A and B").click()
-    page.wait_for_function("!location.search.includes('a=')", timeout=20_000)
+    page.wait_for_function("!location.search.includes('a=')", timeout=60_000)
     settle(page)
     assert page.evaluate(MAP)["drawn"] == 0, "what was drawn goes with the cohort"
     open_map(page, link)
@@ -143,9 +143,10 @@ def test_a_linked_cohort_is_outlined_until_one_draws_anew(browser: Any, server: 
     assert (after["range"], after["drawn"]) == (zoomed, 1), "the page ran again, the map did not change"
     shoot(fresh, "map-outlined")
     fresh.set_viewport_size({"width": 1280, "height": 1000})
+    settle(fresh)  # the map is drawn anew, and the tool in hand with it
     button(fresh, "Lasso Select")
     drag(fresh, [(x - 0.4, y - 0.4) for x, y in circle(0.08)])  # inside the outline one would move it
-    fresh.wait_for_function("word => !location.href.includes(word)", arg=word, timeout=20_000)
+    fresh.wait_for_function("word => !location.href.includes(word)", arg=word, timeout=60_000)
     settle(fresh)
     again = fresh.evaluate(MAP)
     assert (again["range"], again["drawn"]) == (zoomed, 1), "the drawing stands in the outline's place"

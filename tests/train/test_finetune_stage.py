@@ -117,6 +117,7 @@ def test_settings_are_remembered_and_fine_tuning_can_be_left_out(
     assert set(summary) == set(outcomes)  # a curve each, where one for all has one
     assert len({tuple(found["curve"][-1].items()) for found in summary.values()}) > 1
     assert verify(study) == []
+    assert "Fine-tuned for each outcome by itself" in markdown(study)
     assert main(["evaluate", str(folder), "--finetune", "none"]) == 0
     assert open_study(folder).result("predictions").filter(model="finetuned").is_empty()
     capsys.readouterr()

@@ -28,13 +28,16 @@ def model(f: Facts) -> list[str]:
         f"It began as the checkpoint of study {start.get('name', '?')}." if start else "It began at random.",
         f"Settings: {_shown(settings | came_out)}.",
         *_training(figures),
-        *(
-            [f"Fine-tuned for all outcomes at once, stopped by the tuning AUC: {_shown(finetuning)}."]
-            if finetuning
-            else []
-        ),
+        *_finetuned(finetuning),
         "Internal validation: later patients of the same hospital, its test split.",
     ]
+
+
+def _finetuned(settings: dict[str, Any] | None) -> list[str]:
+    if not settings:
+        return []
+    what = "for each outcome by itself" if settings.get("models") == "each" else "for all outcomes at once"
+    return [f"Fine-tuned {what}, stopped by the tuning AUC: {_shown(settings)}."]
 
 
 def code(f: Facts) -> list[str]:
