@@ -13,7 +13,7 @@ from dashboard.gaps import Estimate
 from ehrfm_core import cell_words
 
 RUNG_PX = 62
-_HEAD_PX, _BETWEEN_PX, _FOOT_PX = 98, 116, 52
+_HEAD_PX, _ENTRY_PX, _BETWEEN_PX, _FOOT_PX = 98, 29, 116, 52
 _INK = theme.NEUTRAL
 
 
@@ -79,8 +79,11 @@ def ladder(panels: Sequence[Panel], rungs: Sequence[str], colours: Sequence[str]
             showarrow=False,
             font={"size": 13},
         )
-    theme.style(figure, height=_HEAD_PX + area + _FOOT_PX, hovermode="closest")
-    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"}, margin={"t": _HEAD_PX})
+    # one entry a line: beside each other they wrap on a narrow screen, into the first panel's words
+    head = _HEAD_PX + _ENTRY_PX * max(0, len(shown) - 1)
+    theme.style(figure, height=head + area + _FOOT_PX, hovermode="closest")
+    legend = {"orientation": "v", "y": 1, "yref": "container", "yanchor": "top"}
+    figure.update_layout(legend=legend, margin={"t": head})
     figure.update_xaxes(
         range=[_lowest(panels), 1.02], tickvals=[0.25, 0.5, 0.75, 1.0], showgrid=True, tickformat=".2f"
     )
