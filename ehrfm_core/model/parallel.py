@@ -6,6 +6,7 @@ code runs alone without torch.distributed.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,6 +20,12 @@ from ehrfm_core.errors import UserError
 
 if TYPE_CHECKING:
     from ehrfm_core.model.scorer import Scorer
+
+
+# Whoever lets a process group go last joins gloo's threads. A DDP model would do so under Python's lock, and
+# one of the threads may wait for that lock, for good. Here it is held longer, and let go without the lock.
+_held: list[Any] = []
+atexit.register(_held.clear)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def joined(device: str) -> Iterator[Group]:
             )
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if cuda else "gloo")
+    _held.append(distributed.group.WORLD)
     try:
         yield Group(distributed.get_rank(), distributed.get_world_size())
     finally:

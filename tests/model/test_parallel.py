@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,21 @@ def test_without_torchrun_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> 
         pass
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     assert launched()
+
+
+def test_the_group_outlives_a_model_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freed with the model, under Python's lock, it can wait for a thread that waits for that lock."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    here = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+    with joined("cpu"):
+        held = weakref.ref(torch.distributed.group.WORLD)
+    gc.collect()
+    assert not torch.distributed.is_initialized()
+    assert held() is not None
 
 
 def test_more_processes_than_cards_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
