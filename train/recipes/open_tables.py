@@ -14,6 +14,7 @@ from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study.reader import Study
 from train.recipes.open_local import local_curve
 from train.recipes.open_movement import movement, outliers
+from train.recipes.open_together import together
 from train.recipes.raw_values import RawValues, fit_raw, raw_values
 
 MODELS = {
@@ -28,6 +29,11 @@ MODELS = {
 METHODS = {"none": "unchanged", "refit": "re-fitted", "local": "fitted there alone", "finetune": "fine-tuned"}
 METHODS |= {"pretrain": "pretrained further", "scratch": "pretrained there alone"}
 RAW = "boosting, charted values"
+# averages gain by themselves: that of two kinds of trees tells how much
+AVERAGED = {
+    "fine-tuned and boosting, averaged": "fine-tuned",
+    "boosting of both kinds, averaged": "boosting, binned values",
+}
 FEWEST_EVENTS = 10
 HEAD = ("model", "trained at", "there", "ROC-AUC [95 %]", f"less that of {RAW} [95 %]", "p")
 
@@ -105,6 +111,11 @@ def _runs(
         risk = model.probability(raws[site].of(first[ID], raws[home].columns))
         there = _unmoved(study, site) if home == study.source else "re-fitted"
         found[RAW, home, there] = first.with_columns(probability=pl.Series(risk))
+    own = (study.source, _unmoved(study, site))
+    for name, model in AVERAGED.items():
+        if {(model, *own), (RAW, *own)} <= found.keys():
+            risk = together(found[model, *own]["probability"], found[RAW, *own]["probability"])
+            found[name, *own] = first.with_columns(probability=pl.Series(risk))
     return found
 
 
@@ -169,7 +180,10 @@ def _against_all(
         best = ("fine-tuned", target, "at home")
         yield from _table(kept, dict.fromkeys(kept, best), f"less that of fine-tuned at {target} [95 %]")
         tested = next(iter(kept.values()))
-        yield from local_curve(other.study, raws[target], outcome, tested, repeats=repeats, seed=seed)
+        brought = kept.get(("fine-tuned", direction.study.source, "unchanged"))
+        yield from local_curve(
+            other.study, raws[target], outcome, tested, brought, repeats=repeats, seed=seed
+        )
 
 
 def _table(

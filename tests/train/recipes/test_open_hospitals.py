@@ -66,7 +66,11 @@ def test_two_hospitals_in_both_directions(
         line for line in against if line.startswith("| boosting, charted values | hospital_b | at")
     )
     assert everything.split("|")[4].strip() == at_home.split("|")[4].split()[0]
-    assert any(line.startswith("| 50.0% |") for line in against)
+    half = next(line for line in against if line.startswith("| 50.0% |"))
+    assert 0 < float(half.split("|")[6]) <= 1, "beside it, averaged with the model that was brought"
+    for there in ("hospital_a | at home", "hospital_a | unchanged", "hospital_b | at home"):
+        assert f"| boosting of both kinds, averaged | {there} |" in text
+        assert f"| fine-tuned and boosting, averaged | {there} |" in text
     studies = [
         open_study(tmp_path / "work/studies" / name)
         for name in ("hospital_a-to-hospital_b", "hospital_b-to-hospital_a")
