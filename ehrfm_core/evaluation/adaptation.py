@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import norm
 
@@ -90,7 +91,7 @@ class Recalibrated:
 
     def probability(self, states: np.ndarray) -> np.ndarray:
         """Probability of the event for each row of `states` (n × D)."""
-        return expit(self.intercept + self.slope * _logit(self.probe.probability(states)))
+        return expit(self.intercept + self.slope * log_odds(self.probe.probability(states)))
 
 
 def recalibrate(probe: Probe, states: np.ndarray, labels: np.ndarray, *, slope: bool) -> Recalibrated:
@@ -99,7 +100,7 @@ def recalibrate(probe: Probe, states: np.ndarray, labels: np.ndarray, *, slope: 
     They carry none where a class is empty, nor a slope where it does not settle, would turn the ranking round
     or would level or split all risks, as on two or three stays.
     """
-    moved = _logit(probe.probability(states))
+    moved = log_odds(probe.probability(states))
     ones, n = np.ones((len(moved), 1)), np.ones((1, len(moved)))
     happened = labels.astype(np.float64)[None]
     if slope:
@@ -201,8 +202,9 @@ def some_of(home: Stays, *, seed: int) -> Stays:
 
 def coarse(probability: np.ndarray) -> np.ndarray:
     """Probabilities to 1/256 of log-odds."""
-    return expit(np.rint(_logit(probability) * STEPS) / STEPS)
+    return expit(np.rint(log_odds(probability) * STEPS) / STEPS)
 
 
-def _logit(p: np.ndarray) -> np.ndarray:
+def log_odds(p: ArrayLike) -> np.ndarray:
+    """Log-odds of n probabilities, finite at 0 and 1 as well."""
     return logit(np.clip(p, 1e-9, 1 - 1e-9))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
+from scipy.special import expit
 
-NEVER, ALWAYS = 1e-9, 1 - 1e-9
+from ehrfm_core.evaluation.adaptation import log_odds
 
 
 def together(one: ArrayLike, other: ArrayLike) -> np.ndarray:
@@ -15,5 +15,4 @@ def together(one: ArrayLike, other: ArrayLike) -> np.ndarray:
     >>> float(together([0.5], [0.9])[0])
     0.75
     """
-    mean = (logit(np.clip(one, NEVER, ALWAYS)) + logit(np.clip(other, NEVER, ALWAYS))) / 2
-    return expit(mean)
+    return expit((log_odds(one) + log_odds(other)) / 2)
