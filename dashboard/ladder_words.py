@@ -57,7 +57,7 @@ def verdict(one: Steps, target: str | None = None) -> str:
     if one.gap is None:
         return f"nothing to rank at {target}<br>" if target else "<br>"
     if one.gap.clear == 0:
-        return "no clear gap" + (": few events<br>" if one.gap.low is None else "<br>")
+        return "no clear gap<br>" + ("few events" if one.gap.low is None else "")
     low, high = sorted(abs(bound) for bound in (one.gap.low or 0.0, one.gap.high or 0.0))
     size = f"{abs(one.gap.value):.2f} [{low:.2f}–{high:.2f}]"
     if one.gap.clear == -1:
