@@ -15,6 +15,14 @@ pytestmark = pytest.mark.browser
 WORD = "SYNTHETIC"
 STRIP = ".st-key-synthetic"
 
+# A table's buttons rise above its cells only a moment after the mouse is there. A click before that is tried
+# again by Playwright after it has scrolled, which takes the table from under the mouse for good.
+IN_REACH = """button => {
+    const box = button.getBoundingClientRect();
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return box.width > 0 && button.contains(top);
+}"""
+
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
@@ -42,7 +50,9 @@ def camera(page: Any, chart: int, kind: str = "SVG") -> Callable[[], None]:
     figure = page.locator(".js-plotly-plot").nth(chart)
     figure.scroll_into_view_if_needed()
     figure.hover()
-    return figure.locator(f'.modebar-btn[data-title="Download plot as {kind}"]').click
+    button = figure.locator(f'.modebar-btn[data-title="Download plot as {kind}"]')
+    page.wait_for_function(IN_REACH, arg=button.element_handle(), timeout=30_000)
+    return button.click
 
 
 def save_picture(page: Any, chart: int) -> tuple[str, str]:
@@ -54,7 +64,9 @@ def save_table(page: Any, table: int) -> tuple[str, str]:
     frame.evaluate("table => table.scrollIntoView({block: 'center'})")  # its buttons clear of the app's bar
     settle(page)
     frame.hover()
-    return download(page, frame.get_by_role("button", name="Download as CSV").click)
+    button = frame.get_by_role("button", name="Download as CSV")
+    page.wait_for_function(IN_REACH, arg=button.element_handle(), timeout=30_000)
+    return download(page, button.click)
 
 
 def overlaps(page: Any) -> list[str]:
