@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dashboard import ui
 from dashboard.gaps import Estimate, Steps
 
+BLANK = "\u00a0"  # an empty last line Plotly drops, and the name would stand lower than its neighbours
+
 
 def said(found: Sequence[Steps], home: str, target: str, way: str) -> list[str]:
     """Which outcome loses most, and what local data bring: a sentence each."""
@@ -53,16 +55,16 @@ def figure(estimate: Estimate | None, *, sign: bool = False) -> str:
 def verdict(one: Steps, target: str | None = None) -> str:
     """Two lines under an outcome's name: what is lost, and how much of it comes back."""
     if one.home is None:
-        return "nothing to rank<br>"
+        return f"nothing to rank<br>{BLANK}"
     if one.gap is None:
-        return f"nothing to rank at {target}<br>" if target else "<br>"
+        return f"nothing to rank at {target}<br>{BLANK}" if target else f"{BLANK}<br>{BLANK}"
     if one.gap.clear == 0:
-        return "no clear gap<br>" + ("few events" if one.gap.low is None else "")
+        return "no clear gap<br>" + ("few events" if one.gap.low is None else BLANK)
     low, high = sorted(abs(bound) for bound in (one.gap.low or 0.0, one.gap.high or 0.0))
     size = f"{abs(one.gap.value):.2f} [{low:.2f}–{high:.2f}]"
     if one.gap.clear == -1:
-        return f"gains {size}<br>"
-    return f"loses {size}<br>" + (f"recovered {share(one)}" if one.recovered else "")
+        return f"gains {size}<br>{BLANK}"
+    return f"loses {size}<br>" + (f"recovered {share(one)}" if one.recovered else BLANK)
 
 
 def share(one: Steps) -> str:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dashboard.gaps import Estimate, Steps, apart, share, steps
-from dashboard.ladder_words import figure, said, verdict
+from dashboard.ladder_words import BLANK, figure, said, verdict
 from dashboard.ladder_words import share as told
 from ehrfm_core.study import open_study
 from tests.dashboard.test_pages import Path
@@ -40,10 +40,10 @@ def test_a_share_is_told_only_of_a_clear_loss() -> None:
     assert told(clear).startswith("50 % [")
     assert verdict(clear).startswith("loses 0.20 [0.17–0.23]<br>recovered 50 %")
     assert unclear.recovered is None
-    assert verdict(unclear) == "no clear gap<br>"
+    assert verdict(unclear) == f"no clear gap<br>{BLANK}"
     assert told(unclear) == "no clear gap"
     assert share(Estimate(0.1, None, None), clear.gap or area(1), clear.away, clear.adapted) is None
-    assert verdict(outcome("ICU", 0.6, 0.8)) == "gains 0.20 [0.17–0.23]<br>"
+    assert verdict(outcome("ICU", 0.6, 0.8)) == f"gains 0.20 [0.17–0.23]<br>{BLANK}"
 
 
 def test_the_share_of_a_sample_lies_in_its_interval_as_often_as_it_says() -> None:
