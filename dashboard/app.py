@@ -20,6 +20,7 @@ from dashboard import (  # noqa: E402
     audit,
     cohort_bar,
     cohorts,
+    controls,
     css,
     data,
     navigation,
@@ -137,12 +138,12 @@ def sidebar() -> Study | None:
         return None
     with st.sidebar:
         names = {name: _label(name, item) for name, item in found.items()}
-        name = ui.pick("Study", names, key=state.STUDY, what="study")
+        name = controls.pick("Study", names, key=state.STUDY, what="study")
         study = found[name]
         outcomes = study.outcomes if isinstance(study, Study) else OUTCOMES
         order = data.told_first(study) if isinstance(study, Study) else list(outcomes)
         labels = {name: outcomes[name].label for name in order}
-        outcome = ui.pick("Outcome", labels, key=state.OUTCOME, what="outcome")
+        outcome = controls.pick("Outcome", labels, key=state.OUTCOME, what="outcome")
         st.caption(ui.plain(outcomes[outcome].definition))
         if isinstance(study, Study):
             if study.manifest.synthetic:

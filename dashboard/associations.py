@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, measures, state, theme, timeline, ui
+from dashboard import controls, data, measures, state, theme, timeline, ui
 from dashboard.charts import associations as charts
 from dashboard.charts import token_types as token_charts
 from ehrfm_core import cell_words, small_cells
@@ -85,7 +85,7 @@ def deciles(study: Study, site: str, outcome: Outcome) -> None:
             "No stay of the test split counts for this outcome", "Choose another outcome in the sidebar."
         )
         return
-    feature = ui.pick("Measure", features, key=state.FEATURE, what="measure")
+    feature = controls.pick("Measure", features, key=state.FEATURE, what="measure")
     own = rows.filter(feature=feature)
     n, events = int(own["n"].sum()), int(own["n_events"].sum())
     few = (

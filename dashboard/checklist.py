@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, state, ui
+from dashboard import controls, data, state, ui
 from ehrfm_core.evaluation import tripod
 from ehrfm_core.study import Study
 
@@ -28,7 +28,7 @@ def draw(study: Study) -> None:
         )
     choice, button = st.columns([3, 1], vertical_alignment="bottom")
     with choice:
-        shown = ui.choose(
+        shown = controls.choose(
             "Items",
             {ALL: "All"} | {name: name.capitalize() for name in found},
             key=state.ITEMS,

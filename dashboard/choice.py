@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import polars as pl
 import streamlit as st
 
-from dashboard import arms, data, state, ui
+from dashboard import arms, controls, data, state
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
 # the models that the study is about, in the order of the screen
 FOUNDATION = ("probe", "probe_pooled", "finetuned")
+WIDE, NARROW = 300, 180  # pixels: the name of a model, the name of a hospital
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,31 +54,27 @@ def choose(study: Study, outcome: Outcome) -> Choice | None:
     models = sorted(areas["model"].unique(), key=_place)
     if not models:
         return None
-    several = len(study.sites) > 2
-    places = st.columns([1.3, 1, 1, 1.3] if several else [1.3, 1.3, 2], gap="medium")
-    with places[0]:
+    with st.container(horizontal=True, gap="medium"):  # in a narrow window they stand below each other
         labels = {name: arms.model_label(name) for name in models}
-        model = ui.pick("Model", labels, key=state.MODEL, what="model")
-    own = areas.filter(pl.col("model") == model)
-    home, target = study.source, next((site for site in study.sites if site != study.source), None)
-    if several:
-        homes = {s: s for s in study.sites if s in set(own.filter(arm="zero_shot")["train_site"])}
-        with places[1]:
+        model = controls.pick("Model", labels, key=state.MODEL, what="model", width=WIDE)
+        own = areas.filter(pl.col("model") == model)
+        home, target = study.source, next((site for site in study.sites if site != study.source), None)
+        if len(study.sites) > 2:
+            homes = {s: s for s in study.sites if s in set(own.filter(arm="zero_shot")["train_site"])}
             if len(homes) > 1:
-                home = ui.pick("Trained at", homes, key=state.HOME, what="site")
-        with places[2]:
+                home = controls.pick("Trained at", homes, key=state.HOME, what="site", width=NARROW)
             others = {s: s for s in study.sites if s != home}
-            target = ui.pick("Tested at", others, key=state.TARGET, what="site")
-    ways = ways_of(own, home, target)
-    way = next(iter(ways), "")
-    if len(ways) > 1:
-        with places[-1 if several else 1]:
-            way = ui.pick(
+            target = controls.pick("Tested at", others, key=state.TARGET, what="site", width=NARROW)
+        ways = ways_of(own, home, target)
+        way = next(iter(ways), "")
+        if len(ways) > 1:
+            way = controls.pick(
                 "Local data used by",
                 ways,
                 key=state.WAY,
                 what="way",
                 help="The last rung of the ladder: on the whole training split of the hospital tested at.",
+                width=WIDE,
             )
     return Choice(study, outcome, model, home, target, way)
 

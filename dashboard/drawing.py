@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import cohorts, outlines, state, ui
+from dashboard import cohorts, controls, outlines, state
 from ehrfm_core.cohorts import Cohort, Region
 from ehrfm_core.cohorts.predicate import ANY, END, KINDS, SITE
 from ehrfm_core.errors import UserError
@@ -32,10 +32,10 @@ class Pen:
 def options() -> Pen:
     """Let the user choose what the next drawing makes."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        side = ui.choose(
+        side = controls.choose(
             "Drawing a region makes", {"a": "Cohort A", "b": "Cohort B"}, key=state.DRAWS, what="cohort"
         )
-        hour = ui.choose(
+        hour = controls.choose(
             "of the stays that are there",
             {END: "At the end of the window", ANY: "At any hour"},
             key=state.WHEN,

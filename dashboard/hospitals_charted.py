@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 import streamlit as st
 
-from dashboard import state, theme, ui
+from dashboard import controls, state, theme, ui
 from dashboard import vocabulary as words
 from dashboard.charts import hospitals_charted as charts
 from dashboard.each_row import each_row
@@ -33,7 +33,9 @@ def draw(study: Study, rows: pl.DataFrame) -> None:
     if others:
         target = others[0]
         if len(others) > 1:
-            target = ui.choose("Beside the source", {s: s for s in others}, key=state.TARGET, what="site")
+            target = controls.choose(
+                "Beside the source", {s: s for s in others}, key=state.TARGET, what="site"
+            )
         left, right = st.columns(2, gap="large")
         with left:
             coverage(study, table, target)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import polars as pl
 import streamlit as st
 
-from dashboard import cohorts, data, state, ui
+from dashboard import cohorts, controls, data, state, ui
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -41,7 +41,7 @@ def chosen_site(study: Study) -> str:
     focused = held[0] if held and held[0] in sites else None
     if focused is not None:
         st.session_state[state.SITE] = focused
-    chosen = ui.choose("Site", sites, key=state.SITE, what="site", on_change=state.drop_focus)
+    chosen = controls.choose("Site", sites, key=state.SITE, what="site", on_change=state.drop_focus)
     if focused in (None, chosen):
         st.session_state.pop(_AGAIN, None)
     elif st.session_state.get(_AGAIN) != held:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from dashboard import arms, data, state, theme, ui
+from dashboard import arms, controls, data, state, theme, ui
 from dashboard.charts import subgroups as charts
 from dashboard.choice import FOUNDATION, Choice
 from dashboard.measures import MIN_CELL
@@ -54,7 +54,7 @@ def draw(choice: Choice) -> None:
         return
     arm = order[0]
     if len(order) > 1:
-        arm = ui.pick("Run", {name: runs[name][0] for name in order}, key=state.ARM, what="run")
+        arm = controls.pick("Run", {name: runs[name][0] for name in order}, key=state.ARM, what="run")
     label, run = runs[arm]
     own = metrics.filter(*(pl.col(name) == run[name] for name in _ARM))
     counted = counts(data.held_out(study, run["test_site"], choice.outcome.name), choice.outcome.name)

@@ -230,39 +230,6 @@ def grid(n: int) -> list[DeltaGenerator]:
     return [place for _ in range(rows) for place in st.columns(math.ceil(n / rows), gap="medium")]
 
 
-def choose(
-    label: str,
-    options: Mapping[str, str],
-    *,
-    key: str,
-    what: str,
-    hidden: bool = False,
-    on_change: Callable[[], None] | None = None,
-) -> str:
-    """A row of buttons bound to the URL, of which exactly one is chosen; `options` maps values to labels."""
-    shown = state.seed(key, options, what=what)
-    first = next(iter(options))
-    chosen = st.segmented_control(
-        label,
-        list(options),
-        default=first,
-        required=True,
-        format_func=shown,
-        key=key,
-        bind="query-params",
-        on_change=on_change or "rerun",
-        label_visibility="collapsed" if hidden else "visible",
-    )
-    return chosen if chosen in options else first
-
-
-def pick(label: str, options: Mapping[str, str], *, key: str, what: str, help: str | None = None) -> str:
-    """A drop-down bound to the URL; `options` maps values to labels."""
-    shown = state.seed(key, options, what=what)
-    chosen = st.selectbox(label, list(options), format_func=shown, key=key, bind="query-params", help=help)
-    return chosen if chosen in options else next(iter(options))
-
-
 _FOUND_LATER = re.compile(r":(?=//|[\w+/-]+:)|\bwww(?=\.)|@(?=\w)", re.IGNORECASE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import associations, data, measures, state, theme, ui
+from dashboard import associations, controls, data, measures, state, theme, ui
 from dashboard.charts import dynamics as charts
 from ehrfm_core import cell_words
 from ehrfm_core.evaluation.features import JOINT
@@ -54,7 +54,9 @@ def main() -> None:
         with right:
             associations.against_the_paper(study, outcome)
     options = {site: site for site in study.sites}
-    site = ui.choose("Site", options, key=state.SITE, what="site") if len(options) > 1 else study.sites[0]
+    site = (
+        controls.choose("Site", options, key=state.SITE, what="site") if len(options) > 1 else study.sites[0]
+    )
     if evaluated:
         left, right = st.columns(2, gap="large")
         with left:

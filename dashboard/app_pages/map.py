@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import (
     atlas_export,
     cohort_panel,
+    controls,
     data,
     drawing,
     measures,
@@ -44,16 +45,16 @@ def main() -> None:
         if len(study.sites) > 1:
             layers |= {"every": "Density of every site", "difference": "Site against site"}
         layers["rate"] = f"Outcome at {site}"
-        layer = ui.choose("Background", layers, key=state.LAYER, what="background")
-        shown = ui.choose(
+        layer = controls.choose("Background", layers, key=state.LAYER, what="background")
+        shown = controls.choose(
             "Projection", {"both": "Both", "pca": "PCA", "umap": "UMAP"}, key=state.MAP, what="projection"
         )
     pen = drawing.options()
     pictures = st.container()
     ui.section("Choose a stay", "Click a row to see its path above.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        group = ui.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
-        order = ui.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
+        group = controls.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
+        order = controls.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
     listed = stays.candidates(study, site, outcome, group, order)
     stay = stays.focused(study, site, listed)
     kinds = ("pca", "umap") if shown == "both" else (shown,)

@@ -6,6 +6,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import (
+    controls,
     data,
     nearest_stays,
     pinned,
@@ -36,8 +37,8 @@ def main() -> None:
     ui.needs(study, "tokenize", "pretrain", "embed")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         site = stays.chosen_site(study)
-        group = ui.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
-        order = ui.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
+        group = controls.pick("Stays in the table", stays.groups(study), key=state.GROUP, what="group")
+        order = controls.pick("Ordered by", stays.ORDERS, key=state.ORDER, what="order")
         stays.find(study)
     listed = stays.candidates(study, site, outcome, group, order)
     if listed.is_empty():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import presenter, state, story, story_results, story_steps, ui
+from dashboard import controls, presenter, state, story, story_results, story_steps, ui
 from ehrfm_core.outcomes import Outcome
 from ehrfm_core.study import Study
 
@@ -42,7 +42,7 @@ def turn() -> int:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         back, pages, following = (st.container(width="content") for _ in range(3))
         with pages:
-            step = int(ui.choose("Step", numbers, key=state.STEP, what="step", hidden=True))
+            step = int(controls.choose("Step", numbers, key=state.STEP, what="step", hidden=True))
         button(back, "Back", "chevron_left", "Left", step - 1)
         button(following, "Next", "chevron_right", "Right", step + 1)
         st.space("stretch")

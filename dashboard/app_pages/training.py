@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from dashboard import data, run_cards, runs_compared, state, ui
+from dashboard import controls, data, run_cards, runs_compared, state, ui
 from dashboard.charts import training as charts
 from dashboard.runs import AT_MOST, Drawn, at_first, drawn, silent
 from ehrfm_core.errors import UserError
@@ -36,9 +36,9 @@ def main() -> None:
         return
     left, middle, right = st.columns([3, 3, 3], gap="medium", vertical_alignment="bottom")
     with left:
-        axis = ui.choose("Curves over", charts.AXES, key=state.AXIS, what="axis")
+        axis = controls.choose("Curves over", charts.AXES, key=state.AXIS, what="axis")
     with middle:
-        scale = ui.choose("Scale of the loss", charts.SCALES, key=state.SCALE, what="scale")
+        scale = controls.choose("Scale of the loss", charts.SCALES, key=state.SCALE, what="scale")
     follow = any(runs[name].status == RUNNING and silent(runs[name]) is None for name in chosen)
     if follow:
         follow = right.toggle(

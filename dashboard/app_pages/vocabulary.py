@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from dashboard import data, hospitals_charted, other_tokens, state, typed_result, ui, value_bins
+from dashboard import controls, data, hospitals_charted, other_tokens, state, typed_result, ui, value_bins
 from dashboard import vocabulary as words
 from ehrfm_core.errors import UserError
 from ehrfm_core.study import Study
@@ -90,7 +90,7 @@ def result(study: Study, tokenizer: Tokenizer, rows: pl.DataFrame | None) -> Non
         return
     left, right = st.columns([2, 3], gap="large")
     with left:
-        code = ui.pick(
+        code = controls.pick(
             "Category",
             choices,
             key=state.CODE,
