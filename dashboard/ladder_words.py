@@ -53,11 +53,11 @@ def figure(estimate: Estimate | None, *, sign: bool = False) -> str:
 
 
 def verdict(one: Steps, target: str | None = None) -> str:
-    """Two lines under an outcome's name: what is lost, and how much of it comes back."""
+    """Two lines under an outcome's name: what is lost, how much of it comes back; one, of one hospital."""
     if one.home is None:
-        return f"nothing to rank<br>{BLANK}"
+        return f"nothing to rank<br>{BLANK}" if target else "nothing to rank"
     if one.gap is None:
-        return f"nothing to rank at {target}<br>{BLANK}" if target else f"{BLANK}<br>{BLANK}"
+        return f"nothing to rank at {target}<br>{BLANK}" if target else BLANK
     if one.gap.clear == 0:
         return "no clear gap<br>" + ("few events" if one.gap.low is None else BLANK)
     low, high = sorted(abs(bound) for bound in (one.gap.low or 0.0, one.gap.high or 0.0))

@@ -85,7 +85,7 @@ def ladder(panels: Sequence[Panel], rungs: Sequence[str], colours: Sequence[str]
     legend = {"orientation": "v", "y": 1, "yref": "container", "yanchor": "top"}
     figure.update_layout(legend=legend, margin={"t": head})
     figure.update_xaxes(
-        range=[_lowest(panels), 1.02], tickvals=[0.25, 0.5, 0.75, 1.0], showgrid=True, tickformat=".2f"
+        range=[_lowest(panels), 1.06], tickvals=[0.25, 0.5, 0.75, 1.0], showgrid=True, tickformat=".2f"
     )
     for column in range(1, columns + 1):
         figure.update_xaxes(title="ROC-AUC", row=rows, col=column)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,9 @@ def test_a_share_is_told_only_of_a_clear_loss() -> None:
     assert unclear.recovered is None
     assert verdict(unclear) == f"no clear gap<br>{BLANK}"
     assert told(unclear) == "no clear gap"
+    assert verdict(replace(unclear, home=None)) == "nothing to rank"
+    for known in (unclear, replace(unclear, home=None), replace(unclear, gap=None)):
+        assert verdict(known, "ucmc").count("<br>") == 1, "names stand on one line"
     assert share(Estimate(0.1, None, None), clear.gap or area(1), clear.away, clear.adapted) is None
     assert verdict(outcome("ICU", 0.6, 0.8)) == f"gains 0.20 [0.17–0.23]<br>{BLANK}"
 
