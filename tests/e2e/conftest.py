@@ -97,7 +97,7 @@ def serve(
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def button(page: Any, title: str) -> None:
     page.wait_for_function(
         "mode => document.querySelector('.js-plotly-plot')._fullLayout.dragmode === mode",
         arg={"Zoom": "zoom", "Lasso Select": "lasso"}[title],
-        timeout=10_000,
+        timeout=60_000,
     )
 
 
@@ -112,7 +112,7 @@ def test_the_bar_fits_and_its_parts_open(browser: Any, server: str, dark: bool) 
     assert bar.bounding_box()["height"] < 60
     for name, said in (("New", "New cohort from filters"), ("Link", "It opens for whoever")):
         bar.get_by_role("button", name=name).click()
-        page.get_by_text(said).wait_for(timeout=10_000)
+        page.get_by_text(said).wait_for(timeout=60_000)
         page.keyboard.press("Escape")
     assert "p=mimic" in page.url
     watcher.assert_clean(page)
