@@ -25,6 +25,7 @@ from dashboard import (  # noqa: E402
     data,
     navigation,
     pictures,
+    playback_keys,
     service,
     sign_in,
     stamp,
@@ -171,6 +172,7 @@ def footer() -> None:
         "measured in the model's full space; the 2-D maps are only an index."
     )
     pictures.second_camera()
+    playback_keys.playback_keys()
 
 
 main()

@@ -63,7 +63,7 @@ def main() -> None:
     left, right = st.columns([5, 2], gap="medium")
     with left:
         day(study, site, stay, outcome, other)
-    with right:
+    with right, st.container(key="maps-of-the-path"):
         pictures(study, site, stay, other)
     nearest_stays.section(study, outcome, site, stay)
     whole_stay.section(study, outcome, site, stay)
@@ -214,7 +214,7 @@ def pictures(study: Study, site: str, stay: str, other: Other | None) -> None:
         if other is not None:
             paths.add_other_path(figure, other.path, kind, other.name)
         paths.add_path(figure, path, kind, jump_minute=minute if isinstance(minute, float) else None)
-        playback.play(figure, button=0.17)
+        playback.play(figure, button=0.25)
         fidelity = (info.get("quality") or {}).get("step_fidelity")
         trust = "" if fidelity is None else f" Steps here and in the full space: ρ = {fidelity:.2f}."
         ui.chart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -89,4 +90,58 @@ def test_the_slider_stops_what_plays(browser: Any, server: str) -> None:
     stopped = steady(chart)
     assert abs(stopped["slider"] - 12) <= 1
     assert stopped["path"] == stopped["slider"] + 1
+    page.context.close()
+
+
+def test_the_keyboard_plays_and_moves_every_hour(browser: Any, server: str) -> None:
+    page = look(browser, width=1280)  # the rail is short
+    watcher = Watcher(page, server)
+    page.goto(f"{server}/patient?b=two_sites")
+    page.wait_for_selector(CHART, timeout=60_000)
+    settle(page)
+    chart = page.locator(PCA).first
+    slider, button = chart.get_by_role("slider"), chart.get_by_role("button", name="Play the path")
+    assert slider.get_attribute("aria-valuetext") == "24 h"
+    slider.focus()
+    for key, hour in {"Home": 0, "ArrowLeft": 0, "PageUp": 6, "PageDown": 0, "End": 24}.items():
+        page.keyboard.press(key)
+        assert steady(chart)["path"] == hour + 1, key
+    for _ in range(24):
+        page.keyboard.press("ArrowLeft")
+    assert steady(chart)["path"] == 1, "as fast as keys come, none is lost"
+    assert slider.get_attribute("aria-valuetext") == "0 h"
+    for hour in range(1, 25):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            f"([chart, points]) => ({STATE})(chart).path === points",
+            arg=[chart.element_handle(), hour + 1],
+            timeout=20_000,
+        )
+    page.keyboard.press("Home")
+    assert steady(chart)["path"] == 1
+    hours = chart.locator(".cbaxis text").evaluate_all("all => all.map(one => one.getBoundingClientRect())")
+    places = [button.bounding_box(), *sorted(hours, key=lambda box: box["x"])]
+    for one, after in itertools.pairwise(places):
+        assert one["x"] + one["width"] < after["x"], "neither the button nor an hour lies on the next"
+    button.focus()
+    chart.evaluate(RECORD)
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.seen.some(state => state.path > 3)", timeout=20_000)
+    assert steady(chart)["path"] == 25
+    assert button.evaluate("it => it === document.activeElement"), "what plays keeps its place"
+    watcher.assert_clean(page)
+    page.context.close()
+
+
+def test_keys_of_the_slider_do_not_turn_the_story(browser: Any, server: str) -> None:
+    page = look(browser)
+    page.goto(f"{server}/story?b=two_sites")
+    settle(page)
+    chart = page.locator("[data-testid=stPlotlyChart]").first
+    chart.get_by_role("slider").focus()
+    page.keyboard.press("ArrowLeft")
+    assert steady(chart)["path"] == 24
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("!document.body.innerText.includes('1 One patient')", timeout=20_000)
     page.context.close()
