@@ -23,8 +23,9 @@ CSS = """
   .st-key-cohort-swap p, .st-key-cohort-undo p, .st-key-cohort-clear p { position: absolute; width: 1px;
     overflow: hidden; clip-path: inset(50%); }
   .st-key-cohortbar p { white-space: nowrap; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
-  /* narrower than this the hours under a map run into each other: it goes below its neighbour */
+  /* narrower than this the hours under a map run into each other: it goes below */
   [data-testid="stColumn"]:has(.st-key-maps-of-the-path) { min-width: 15rem; }
+  [data-testid="stColumn"]:has(.st-key-map-of-the-path) { min-width: 30rem; }
   /* what Plotly itself would paint light, in the dark too */
   .updatemenu-item-rect { fill: rgb(123, 135, 148) !important; fill-opacity: 0.25 !important; }
   .updatemenu-button:hover .updatemenu-item-rect { fill-opacity: 0.5 !important; }

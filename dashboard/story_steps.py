@@ -85,9 +85,9 @@ def patient(study: Study, outcome: Outcome) -> None:
         say(story.one_patient(study, stay, outcome))
         st.caption(story.RULE)
         link("this stay, token by token", "patient", f=f"{study.source}/{name}")
-    with right:
+    with right, st.container(key="map-of-the-path"):
         draw(
-            playback.play(map_of(study, study.source, "pca", stay), button=0.07),
+            playback.play(map_of(study, study.source, "pca", stay), button=0.13),
             "path",
             f"Path of stay {name} over the first 24 hours on the PCA map of {study.source}",
             f"PCA of hourly states, over the density of {n:,} stays of {study.source}. Open circle: start; "

@@ -53,10 +53,9 @@ def main() -> None:
             coefficients(study, outcome)
         with right:
             associations.against_the_paper(study, outcome)
-    options = {site: site for site in study.sites}
-    site = (
-        controls.choose("Site", options, key=state.SITE, what="site") if len(options) > 1 else study.sites[0]
-    )
+    site, options = study.sites[0], {site: site for site in study.sites}
+    if len(options) > 1:
+        site = controls.choose("Site", options, key=state.SITE, what="site")
     if evaluated:
         left, right = st.columns(2, gap="large")
         with left:

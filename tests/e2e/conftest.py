@@ -167,3 +167,10 @@ def settle(page: Any, *, milliseconds: int = 500) -> None:
     """
     page.wait_for_selector("[data-testid=stCaptionContainer]:has-text('For research only')", timeout=60_000)
     page.wait_for_function(STILL, arg=[BUSY, milliseconds], timeout=60_000)
+
+
+def visit(page: Any, address: str, *, milliseconds: int = 500) -> None:
+    """Open a page that has charts, and wait until it is drawn to its end."""
+    page.goto(address)
+    page.wait_for_selector(CHART, timeout=60_000)
+    settle(page, milliseconds=milliseconds)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ehrfm_core.study import open_study
-from tests.e2e.conftest import BUNDLED, CHART, PAGES, ROOT, look, settle
+from tests.e2e.conftest import BUNDLED, PAGES, ROOT, look, settle, visit
 
 pytestmark = pytest.mark.browser
 
@@ -53,9 +53,7 @@ def test_every_page_draws_and_stays_on_the_machine(browser: Any, server: str, da
     page = look(browser, dark=dark)
     watcher = Watcher(page, server)
     for name in PAGES:
-        page.goto(f"{server}/{name}?b=two_sites")
-        page.wait_for_selector(CHART, timeout=60_000)
-        settle(page)
+        visit(page, f"{server}/{name}?b=two_sites")
         assert page.locator("canvas.gl-canvas, .gl-container canvas").count() == 0
         watcher.assert_clean(page)
         shoot(page, f"{name or 'overview'}{'-dark' if dark else ''}")
@@ -67,9 +65,7 @@ def test_every_page_draws_the_bundled_study(browser: Any, server: str) -> None:
     page = look(browser, width=1280)
     watcher = Watcher(page, server)
     for name in PAGES:
-        page.goto(f"{server}/{name}?b={BUNDLED.name}&y=long_los")
-        page.wait_for_selector(CHART, timeout=60_000)
-        settle(page)
+        visit(page, f"{server}/{name}?b={BUNDLED.name}&y=long_los")
         assert page.get_by_text(f"version {open_study(BUNDLED).digest}").first.is_visible()
         watcher.assert_clean(page)
         shoot(page, f"bundled-{name or 'overview'}")
@@ -110,9 +106,7 @@ def focus_of(page: Any) -> str:
 def test_a_click_on_a_row_moves_the_focus_and_so_do_the_keys(browser: Any, server: str) -> None:
     page = look(browser)
     watcher = Watcher(page, server)
-    page.goto(f"{server}/patient?b=two_sites")
-    page.wait_for_selector(CHART, timeout=60_000)
-    settle(page)
+    visit(page, f"{server}/patient?b=two_sites")
     first = focus_of(page)
     heading = page.locator("h2", has_text="Stay ")
     assert first in heading.first.inner_text()
@@ -146,9 +140,7 @@ def test_a_click_on_a_row_moves_the_focus_and_so_do_the_keys(browser: Any, serve
 def test_p_pins_a_stay_and_j_and_k_move_the_focus_beside_it(browser: Any, server: str) -> None:
     page = look(browser, width=1280)
     watcher = Watcher(page, server)
-    page.goto(f"{server}/patient?b=two_sites")
-    page.wait_for_selector(CHART, timeout=60_000)
-    settle(page)
+    visit(page, f"{server}/patient?b=two_sites")
     first = focus_of(page)
     page.locator("h1").first.click()
     page.keyboard.press("p")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.e2e.conftest import CHART, look, settle
+from tests.e2e.conftest import look, settle, visit
 from tests.e2e.test_browser import Watcher, shoot
 
 pytestmark = pytest.mark.browser
@@ -19,12 +19,6 @@ MAP = """() => {
     return {x: box.x, y: box.y, w: box.width, h: box.height,
             range: figure._fullLayout.xaxis.range, drawn: (figure.layout.selections || []).length};
 }"""
-
-
-def open_map(page: Any, address: str) -> None:
-    page.goto(address)
-    page.wait_for_selector(CHART, timeout=60_000)
-    settle(page)
 
 
 def drag(page: Any, points: list[tuple[float, float]]) -> None:
@@ -66,7 +60,7 @@ def test_a_lasso_makes_a_cohort_and_keeps_the_zoom(browser: Any, server: str) ->
     watcher = Watcher(page, server)
     sent: list[int] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(len(frame))))
-    open_map(page, f"{server}/map?b=two_sites&w=any")
+    visit(page, f"{server}/map?b=two_sites&w=any")
     whole = page.evaluate(MAP)["range"]
     button(page, "Zoom")
     drag(page, [(0.1, 0.1), (0.5, 0.5), (0.9, 0.9)])
@@ -97,7 +91,7 @@ def test_a_lasso_makes_a_cohort_and_keeps_the_zoom(browser: Any, server: str) ->
     page.wait_for_function("!location.search.includes('a=')", timeout=60_000)
     settle(page)
     assert page.evaluate(MAP)["drawn"] == 0, "what was drawn goes with the cohort"
-    open_map(page, link)
+    visit(page, link)
     cohort_is_made(page)
     watcher.assert_clean(page)
     page.context.close()
@@ -107,7 +101,7 @@ def test_a_lasso_makes_a_cohort_and_keeps_the_zoom(browser: Any, server: str) ->
 def test_the_bar_fits_and_its_parts_open(browser: Any, server: str, dark: bool) -> None:
     page = look(browser, dark=dark, width=1280)
     watcher = Watcher(page, server)
-    open_map(page, f"{server}/map?b=two_sites&p=mimic/m10000003")
+    visit(page, f"{server}/map?b=two_sites&p=mimic/m10000003")
     bar = page.locator(".st-key-cohortbar")
     assert bar.bounding_box()["height"] < 60
     for name, said in (("New", "New cohort from filters"), ("Link", "It opens for whoever")):
@@ -122,13 +116,13 @@ def test_the_bar_fits_and_its_parts_open(browser: Any, server: str, dark: bool) 
 def test_a_linked_cohort_is_outlined_until_one_draws_anew(browser: Any, server: str) -> None:
     page = look(browser, width=1280)
     watcher = Watcher(page, server)
-    open_map(page, f"{server}/map?b=two_sites&w=any")
+    visit(page, f"{server}/map?b=two_sites&w=any")
     drag(page, circle(0.4))
     cohort_is_made(page)
     word = parse_qs(urlsplit(page.url).query)["a"][0]
     made = page.locator(".st-key-cohort-a").inner_text()
     fresh = look(browser, width=1280)
-    open_map(fresh, f"{server}/map?b=two_sites&w=any&a={word}")
+    visit(fresh, f"{server}/map?b=two_sites&w=any&a={word}")
     cohort_is_made(fresh)
     assert fresh.evaluate(MAP)["drawn"] == 1
     assert fresh.locator(".st-key-cohort-a").inner_text() == made, "an outline makes no cohort"

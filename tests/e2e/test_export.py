@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import CHART, PAGES, look, settle
+from tests.e2e.conftest import PAGES, look, settle, visit
 
 pytestmark = pytest.mark.browser
 
@@ -30,12 +30,6 @@ def page(browser: Any) -> Iterator[Any]:
     page.add_init_script("delete window.showSaveFilePicker")  # its dialog belongs to the system
     yield page
     page.context.close()
-
-
-def go(page: Any, address: str) -> None:
-    page.goto(address)
-    page.wait_for_selector(CHART, timeout=60_000)
-    settle(page)
 
 
 def download(page: Any, click: Callable[[], None]) -> tuple[str, str]:
@@ -87,13 +81,13 @@ def overlaps(page: Any) -> list[str]:
 
 def test_the_word_covers_nothing_in_any_chart(page: Any, exporting: str) -> None:
     for name in PAGES:
-        go(page, f"{exporting}/{name}?b=made&y=long_los&c=difference")
+        visit(page, f"{exporting}/{name}?b=made&y=long_los&c=difference")
         assert not overlaps(page), name or "overview"
 
 
 @pytest.mark.parametrize("name", ["patient", "transfer"])
 def test_a_picture_of_a_synthetic_chart_carries_the_word(page: Any, exporting: str, name: str) -> None:
-    go(page, f"{exporting}/{name}?b=made&y=long_los")
+    visit(page, f"{exporting}/{name}?b=made&y=long_los")
     file, text = save_picture(page, 0)
     assert file == {"patient": "SYNTHETIC_made_lanes.svg", "transfer": "SYNTHETIC_made_recovery.svg"}[name]
     assert text.count(f">{WORD}<") == 1
@@ -103,8 +97,8 @@ def test_a_picture_of_a_synthetic_chart_carries_the_word(page: Any, exporting: s
 def test_every_chart_gives_a_png_beside_its_svg(browser: Any, exporting: str, dark: bool) -> None:
     page = look(browser, dark=dark, width=1280)
     page.add_init_script("delete window.showSaveFilePicker")
-    go(page, f"{exporting}/dynamics?b=made&y=long_los")
-    go(page, f"{exporting}/patient?b=made&y=long_los")
+    visit(page, f"{exporting}/dynamics?b=made&y=long_los")
+    visit(page, f"{exporting}/patient?b=made&y=long_los")
     charts = page.locator(".js-plotly-plot").count()
     assert page.locator(".modebar-btn .png").count() == charts == 3
     for chart, name in ((0, "lanes"), (1, "small-pca")):
@@ -125,7 +119,7 @@ def test_every_chart_gives_a_png_beside_its_svg(browser: Any, exporting: str, da
 
 
 def test_a_table_of_a_synthetic_study_carries_the_word_in_every_row(page: Any, exporting: str) -> None:
-    go(page, f"{exporting}/patient?b=made")
+    visit(page, f"{exporting}/patient?b=made")
     for table in range(2):
         _, text = save_table(page, table)
         head, *rows = text.splitlines()
@@ -135,7 +129,7 @@ def test_a_table_of_a_synthetic_study_carries_the_word_in_every_row(page: Any, e
 
 
 def test_what_is_taken_from_a_real_study_does_not(page: Any, exporting: str) -> None:
-    go(page, f"{exporting}/patient?b=real")
+    visit(page, f"{exporting}/patient?b=real")
     file, text = save_picture(page, 0)
     assert file == "real_lanes.svg"
     assert WORD not in text
@@ -149,7 +143,7 @@ def test_the_strip_stays_in_sight_whatever_is_scrolled_or_folded(
     browser: Any, exporting: str, dark: bool
 ) -> None:
     page = look(browser, dark=dark, width=1280)
-    go(page, f"{exporting}/dynamics?b=made")
+    visit(page, f"{exporting}/dynamics?b=made")
     assert page.title().startswith(WORD)
     page.get_by_test_id("stSidebarCollapseButton").locator("button").click(force=True)
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 900)")

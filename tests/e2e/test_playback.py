@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import CHART, look, settle
+from tests.e2e.conftest import look, settle, visit
 from tests.e2e.test_browser import Watcher
 
 pytestmark = pytest.mark.browser
@@ -45,9 +45,7 @@ def test_both_paths_play_and_zoom_and_density_stay(browser: Any, server: str, da
     watcher = Watcher(page, server)
     sent: list[int] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(len(frame))))
-    page.goto(f"{server}/patient?b=two_sites&p=ucmc/u10000007")
-    page.wait_for_selector(CHART, timeout=60_000)
-    settle(page)
+    visit(page, f"{server}/patient?b=two_sites&p=ucmc/u10000007")
     chart = page.locator(PCA).first
     chart.scroll_into_view_if_needed()
     first = chart.evaluate(STATE)
@@ -96,9 +94,7 @@ def test_the_slider_stops_what_plays(browser: Any, server: str) -> None:
 def test_the_keyboard_plays_and_moves_every_hour(browser: Any, server: str) -> None:
     page = look(browser, width=1280)  # the rail is short
     watcher = Watcher(page, server)
-    page.goto(f"{server}/patient?b=two_sites")
-    page.wait_for_selector(CHART, timeout=60_000)
-    settle(page)
+    visit(page, f"{server}/patient?b=two_sites")
     chart = page.locator(PCA).first
     slider, button = chart.get_by_role("slider"), chart.get_by_role("button", name="Play the path")
     assert slider.get_attribute("aria-valuetext") == "24 h"
@@ -119,10 +115,6 @@ def test_the_keyboard_plays_and_moves_every_hour(browser: Any, server: str) -> N
         )
     page.keyboard.press("Home")
     assert steady(chart)["path"] == 1
-    hours = chart.locator(".cbaxis text").evaluate_all("all => all.map(one => one.getBoundingClientRect())")
-    places = [button.bounding_box(), *sorted(hours, key=lambda box: box["x"])]
-    for one, after in itertools.pairwise(places):
-        assert one["x"] + one["width"] < after["x"], "neither the button nor an hour lies on the next"
     button.focus()
     chart.evaluate(RECORD)
     page.keyboard.press("Enter")
@@ -144,4 +136,21 @@ def test_keys_of_the_slider_do_not_turn_the_story(browser: Any, server: str) -> 
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("!document.body.innerText.includes('1 One patient')", timeout=20_000)
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [900, 1280])
+@pytest.mark.parametrize("name", ["story", "patient"])
+def test_neither_the_button_nor_an_hour_lies_on_the_next(
+    browser: Any, server: str, name: str, width: int
+) -> None:
+    page = look(browser, width=width)
+    visit(page, f"{server}/{name}?b=two_sites")
+    chart = page.locator("[data-testid=stPlotlyChart]", has=page.locator(".updatemenu-button")).first
+    boxes = chart.locator(".updatemenu-button, .cbaxis text").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect())"
+    )
+    assert len(boxes) == 6
+    for one, after in itertools.pairwise(sorted(boxes, key=lambda box: box["x"])):
+        assert one["x"] + one["width"] < after["x"]
     page.context.close()

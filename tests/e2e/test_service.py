@@ -16,7 +16,7 @@ import pytest
 
 from dashboard.opaque_ids import opaque
 from tests import loopback_only, naming_proxy, oidc_provider
-from tests.e2e.conftest import CHART, PAGES, free_port, look, serve, settle
+from tests.e2e.conftest import PAGES, free_port, look, serve, settle, visit
 from tests.e2e.test_browser import Watcher, focus_of, shoot
 from tests.make_study import make_study
 from tests.oidc_provider import CLIENT, SECRET, Provider
@@ -171,14 +171,10 @@ def test_viewing_alone_with_opaque_ids_and_nothing_leaves(browser: Any, tmp_path
         watcher = Watcher(page, url)
         page.on("websocket", listen)
         for name in PAGES:
-            page.goto(f"{url}/{name}?b={STUDY}")
-            page.wait_for_selector(CHART, timeout=60_000)
-            settle(page, milliseconds=100)
+            visit(page, f"{url}/{name}?b={STUDY}", milliseconds=100)
             assert page.locator("[data-testid=stDownloadButton], [data-testid=stFileUploader]").count() == 0
             assert page.locator('.modebar-btn[data-title^="Download"]').count() == 0
-        page.goto(f"{url}/patient?b={STUDY}")
-        page.wait_for_selector(CHART, timeout=60_000)
-        settle(page)
+        visit(page, f"{url}/patient?b={STUDY}")
         own_id = stays["hospitalization_id"][17]
         wanted = opaque(key.read_bytes(), "stay", "mimic", pl.Series([own_id])).item()
         page.get_by_label("Find a stay").fill(wanted)
